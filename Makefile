@@ -1,0 +1,42 @@
+# Everything works from a bare clone with Python 3.11+, make and the package registries.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CHROMIUM := $(VENV)/.chromium
+
+.PHONY: setup run test evaluate bench lint slow chromium
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Recast needs Python 3.11 or newer; name it with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+# Debian and Ubuntu with root only; elsewhere the browser tests find an installed Chromium or are skipped by name.
+chromium: $(CHROMIUM)
+$(CHROMIUM): $(STAMP)
+	@sh .ci/chromium || echo "Chromium is not installed: browser tests will be skipped."
+	@touch $@
+
+run: setup
+	$(BIN)/python app.py
+
+test: setup chromium
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+slow: setup
+	$(BIN)/python -m pytest -m slow
+
+bench: setup
+	$(BIN)/python -m editor bench
+
+evaluate: setup
+	$(BIN)/python -m editor evaluate

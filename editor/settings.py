@@ -1,0 +1,80 @@
+"""Settings of the installation, from `EDITOR_*` environment variables. No torch here.
+
+`Settings.from_env()` reads them once, at the start of a program; nothing else reads the environment.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from editor.events import EditError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def setting(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
+    """A field that knows its explanation and its allowed values."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this installation runs. Field `x` is set by the environment variable `EDITOR_X`."""
+
+    host: str = setting("127.0.0.1", "Address the page is served at.")
+    port: int = setting(7860, "Port the page is served at.")
+    data: Path = setting(ROOT / "data", "Folder of the job store and caches.")
+    share: bool = setting(False, "Open a Gradio share link.")
+    model: str = setting("demo", "Model that is offered first.")
+    models: tuple[str, ...] = setting(("demo",), "Models the page offers, comma separated.")
+    device: str = setting("auto", "Where the model runs.", ("auto", "cpu", "cuda", "mps"))
+    attention: str = setting("auto", "Attention kernel.", ("auto", "xformers", "sdpa", "plain"))
+    offload: str = setting("none", "What leaves the GPU between uses.", ("none", "model"))
+    safety: str = setting("on", "Safety checker, where the checkpoint has one.", ("on", "off"))
+    public_url: str = setting("", "Address of the page in links, e.g. https://example.org; empty: as the visitor sees it.")
+    max_seconds: float = setting(30.0, "Longest clip accepted, in seconds.")
+    max_upload_mb: int = setting(100, "Largest upload, in megabytes.")
+    max_frames: int = setting(32, "Most frames edited per job.")
+    max_steps: int = setting(100, "Most denoising steps per job.")
+    max_targets: int = setting(4, "Most target prompts per job.")
+    queue_size: int = setting(20, "Most waiting jobs.")
+    job_seconds: int = setting(1800, "Time limit of one job, in seconds.")
+    jobs_per_address: int = setting(4, "Most running and waiting jobs of one network address.")
+    keep_hours: float = setting(72.0, "Age at which results leave, in hours.")
+    disk_budget_mb: int = setting(4000, "Disk space for results; the oldest leave first.")
+    disk_floor_mb: int = setting(500, "Free disk space below which new jobs are refused.")
+    cache_mb: int = setting(2000, "Disk space for cached inversions.")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read `EDITOR_*`; an unusable value raises `EditError` naming the variable and what is allowed."""
+        env = os.environ if env is None else env
+        values = {f.name: _parse(f, env[_variable(f.name)]) for f in fields(cls) if env.get(_variable(f.name), "") != ""}
+        return cls(**values)
+
+
+def _variable(name: str) -> str:
+    return f"EDITOR_{name.upper()}"
+
+
+def _parse(f: Any, text: str) -> Any:  # noqa: ANN401
+    """Turn the text of one variable into the field's type."""
+    choices = f.metadata["choices"]
+    if choices and text not in choices:
+        raise EditError(f"{_variable(f.name)} is '{text}'. Allowed: {', '.join(choices)}.")
+    if f.type is bool:
+        if text.lower() not in {"0", "1", "false", "true", "no", "yes"}:
+            raise EditError(f"{_variable(f.name)} is '{text}'. Allowed: 0 or 1.")
+        return text.lower() in {"1", "true", "yes"}
+    if f.type is Path:
+        return Path(text).expanduser().resolve()
+    if f.type in (int, float):
+        try:
+            return f.type(text)
+        except ValueError:
+            raise EditError(f"{_variable(f.name)} is '{text}'. It must be a number.") from None
+    if f.type is str:
+        return text
+    return tuple(part.strip() for part in text.split(",") if part.strip())
