@@ -1,0 +1,161 @@
+"""The job service: the one door between the page (or any other client) and the work.
+
+Everything here may be called from any thread. Refusals are `EditError` with a text for people, raised at once.
+"""
+
+import logging
+import secrets
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Self
+
+from editor.events import EditError, EditResult
+from editor.jobs import admission, files
+from editor.jobs.executor import Executor
+from editor.jobs.follow import follow
+from editor.jobs.intake import take_clip
+from editor.jobs.janitor import Janitor
+from editor.jobs.process import ProcessExecutor
+from editor.jobs.runner import Runner
+from editor.jobs.store import Store
+from editor.jobs.timing import Timing
+from editor.jobs.view import Health, JobView, UnknownJob
+from editor.request import EditRequest
+from editor.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ENGINE = "editor.jobs.engine:run"
+
+
+def new_secret() -> str:
+    """A fresh owner's secret. The visitor's browser keeps it; the store keeps only its hash."""
+    return secrets.token_urlsafe(32)
+
+
+class JobService:
+    """Accepts, runs, shows and forgets jobs.
+
+    `engine` names a function `run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) ->
+    tuple[EditResult, ...]` as "module:function"; it reads `job_dir/clip.mp4` and writes its results inside `job_dir`.
+    It is imported where it runs (the worker process), never here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: str = ENGINE,
+        executor: Executor | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        self.settings = settings
+        self.timing = timing or Timing()
+        files.prepare(settings.data)
+        self.store = Store(settings.data, lease=self.timing.lease)
+        self.executor = executor or ProcessExecutor(engine, settings, self.timing)
+        self.runner = Runner(self.store, self.executor, settings, self.timing)
+        self.janitor = Janitor(self.store, settings, self.timing)
+        self._stopping = threading.Event()
+
+    def start(self) -> Self:
+        """Begin to work on waiting jobs (also those of an earlier process) and to clean up. Returns self."""
+        self.runner.start()
+        self.janitor.start()
+        return self
+
+    def stop(self) -> None:
+        """Take no new jobs, hand the running one back to the queue, end the worker. Returns within 10 seconds."""
+        self._stopping.set()
+        self.runner.stop()
+        self.janitor.stop()
+        self.store.close()
+
+    def submit(self, clip: Path, request: EditRequest, owner: str, address: str = "") -> JobView:
+        """Check everything, normalise `clip` (at most half a minute) and put the edit in the queue.
+
+        `owner` is the visitor's secret (`new_secret`), `address` the visitor's network address. The raw upload is
+        only read; the job keeps its normalised copy. Raises `EditError`: unusable request or clip, full queue, too
+        many jobs of this visitor or address, full disk, server shutting down.
+        """
+        return self._submit(clip, request, owner, address, normalised=False)
+
+    def submit_again(self, job_id: str, request: EditRequest, owner: str, address: str = "") -> JobView:
+        """A new job on the clip of job `job_id`, which any viewer may reuse. Equal bytes let the inversion be reused."""
+        clip = self.view(job_id).clip
+        if clip is None:
+            raise UnknownJob("The clip of that edit is no longer kept. Upload it again.")
+        return self._submit(clip, request, owner, address, normalised=True)
+
+    def _submit(self, clip: Path, request: EditRequest, owner: str, address: str, normalised: bool) -> JobView:
+        if self._stopping.is_set():
+            raise EditError("The server is restarting. Please try again in a minute.")
+        admission.check_owner(owner)
+        admission.check_request(request, self.settings)
+        admission.check_disk(self.settings)
+        job_id = self.store.reserve(request, owner, address, admission.limits(self.settings))
+        try:
+            take_clip(clip, files.clip(self.settings.data, job_id), request, self.settings, normalised)
+            self.store.ready(job_id)
+        except BaseException:
+            self.store.discard(job_id)
+            files.remove_job(self.settings.data, job_id)
+            raise
+        self.runner.wake()
+        return self.view(job_id, owner)
+
+    def view(self, job_id: str, owner: str | None = None) -> JobView:
+        """The job as it is now. Raises `UnknownJob`."""
+        return self.store.view(job_id, owner)
+
+    def follow(self, job_id: str, owner: str | None = None) -> AsyncIterator[JobView]:
+        """Yield the job at once, then after every change, up to and including its final state. Raises `UnknownJob`.
+
+        Closing the iterator only stops looking; it never touches the job.
+        """
+        return follow(self.view, job_id, owner, self.timing.follow)
+
+    def result(self, job_id: str) -> tuple[EditResult, ...]:
+        """The finished files. Raises `EditError` while there are none, with the reason, and `UnknownJob`."""
+        job = self.view(job_id)
+        if job.error:
+            raise EditError(job.error)
+        if not job.results:
+            raise EditError(f"This edit has no result: it is {job.state}.")
+        return job.results
+
+    def cancel(self, job_id: str, owner: str) -> JobView:
+        """Stop a waiting job at once and a running one within a step. Raises `EditError` for anyone but the owner."""
+        self.store.cancel(job_id, owner)
+        return self.view(job_id, owner)
+
+    def delete(self, job_id: str, owner: str) -> None:
+        """Remove a job and its files. Raises `EditError` for anyone but the owner, and while the job runs."""
+        self.store.delete(job_id, owner)
+        files.remove_job(self.settings.data, job_id)
+
+    def history(self, owner: str, limit: int = 50) -> tuple[JobView, ...]:
+        """The owner's jobs, newest first."""
+        return self.store.history(owner, limit)
+
+    def queue_position(self, job_id: str) -> int | None:
+        """Place among the waiting jobs, 1 = next; None when the job does not wait. Raises `UnknownJob`."""
+        return self.view(job_id).position
+
+    def health(self) -> Health:
+        """How this server is, from the worker's heartbeat, the queue and the disk."""
+        queued, running = self.store.counts()
+        beat = self.executor.heartbeat_age()
+        free = files.free_mb(self.settings.data)
+        alive = self.runner.alive()
+        silent = beat is not None and beat > self.timing.silence
+        busy = "busy" if self.runner.busy() else "idle"
+        return Health(
+            ok=alive and not silent,
+            worker="stopped" if not alive else "silent" if silent else busy,
+            heartbeat_age=beat,
+            queued=queued,
+            running=running,
+            free_disk_mb=free,
+            accepting=not self._stopping.is_set() and free >= self.settings.disk_floor_mb,
+        )
