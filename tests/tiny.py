@@ -1,13 +1,14 @@
 """Tiny but real diffusers and transformers components with random weights, for tests in seconds.
 
-`components("sd15")` has Stable Diffusion 1.x's layout (4 levels, 16 attention blocks), `"sd21"` the same with a head count
-per level and linear projections, `"demo"` the layout of the built-in model. `save_checkpoint` writes a whole checkpoint
+`components("sd15")` has Stable Diffusion 1.x's layout (4 levels, 16 attention blocks), `"sd21"` the same with a head
+count per level and linear projections, `"demo"` the layout of the built-in model. `save_checkpoint` writes a whole checkpoint
 folder as Stable Diffusion ships it.
 """
 
 import json
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -82,7 +83,7 @@ class Tiny:
 
 
 def _byte_symbols() -> list[str]:
-    """The 256 printable stand-ins that byte-level BPE gives the bytes: visible characters themselves, others from 256 on."""
+    """The 256 printable stand-ins that byte-level BPE gives the bytes: visible ones themselves, others from 256 on."""
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = (chr(256 + i) for i in range(256 - len(visible)))
     return [chr(b) if b in visible else next(hidden) for b in range(256)]
@@ -94,7 +95,7 @@ def _merges(words: list[str]) -> list[tuple[str, str]]:
     for word in words:
         parts = [*word[:-1], word[-1] + "</w>"]
         while len(parts) > 1:
-            pairs = list(zip(parts, parts[1:], strict=False))
+            pairs = list(pairwise(parts))
             best = min(pairs, key=lambda pair: merges.get(pair, len(merges)))
             merges.setdefault(best, len(merges))
             i = pairs.index(best)
@@ -194,7 +195,7 @@ def components(layout: str = "sd15", prediction: str | None = None, seed: int = 
 def save_checkpoint(
     folder: Path, layout: str = "sd15", prediction: str | None = None, *, pndm: bool = True, seed: int = 0
 ) -> Path:
-    """Write a checkpoint folder as Stable Diffusion ships it (model_index.json, safetensors, vocab.json and merges.txt).
+    """Write a checkpoint folder as Stable Diffusion ships it (safetensors, vocab.json and merges.txt).
 
     With `pndm` the scheduler's config is the PNDM one of SD 1.x, otherwise DDIM's.
     """
