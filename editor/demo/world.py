@@ -1,0 +1,153 @@
+"""The demo world: a drawn clip for every scene, and with it the right answer to every edit.
+
+Motion, camera and scenery come from the seed alone. The same seed with one attribute changed is the ground truth of
+that edit.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from editor.demo.looks import LOOK_REACH, apply_look
+from editor.demo.scenery import Layer, paint
+from editor.demo.sprites import placed
+from editor.demo.words import COLORS, LOOKS, PLACES, SUBJECTS
+from editor.events import EditError
+
+SIZE = 96  # pixels, the built-in model's frame
+FINER = 2  # pixels drawn per frame pixel and axis, then averaged
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is to be seen. `color` is None for a subject in its own colours; `seed` fixes motion, camera, scenery."""
+
+    subject: str
+    color: str | None = None
+    place: str = "grass"
+    look: str = "plain"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("subject", self.subject, SUBJECTS),
+            ("place", self.place, PLACES),
+            ("look", self.look, LOOKS),
+            ("color", self.color, (*COLORS, None)),
+        ):
+            if value not in known:
+                allowed = ", ".join(k for k in known if k)
+                raise EditError(f"The demo world has no {name} '{value}'. It knows: {allowed}.")
+        if self.color and not SUBJECTS[self.subject].paintable:
+            can = ", ".join(k for k, s in SUBJECTS.items() if s.paintable)
+            raise EditError(f"A {self.subject} cannot be painted {self.color}: leave the colour out. Paintable: {can}.")
+        if self.seed < 0:
+            raise EditError(f"The seed is {self.seed}. Allowed: 0 or more.")
+
+
+class Motion(NamedTuple):
+    """Where the subject stands at one moment, in fractions of the frame; `lift` is its height above the ground."""
+
+    x: float
+    ground: float
+    lift: float
+    side: float
+    camera: float
+
+
+def render(scene: Scene, frames: int = 24, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """Draw `frames` moments, evenly spread over the clip.
+
+    Returns the frames, uint8 (F, size, size, 3), and the mask, bool (F, size, size): every pixel that the subject
+    touches, its shadow, soft edges and the reach of the look included.
+    Raises `EditError` for fewer than one frame or a size that is not a positive multiple of 8.
+    """
+    drawn, mask, _ = render_layers(scene, frames, size)
+    return drawn, mask
+
+
+def render_layers(scene: Scene, frames: int = 24, size: int = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Like `render`, with a third array, bool (F, size, size): where the sprite hides the place completely."""
+    if frames < 1:
+        raise EditError(f"frames is {frames}. Allowed: 1 or more.")
+    if size < 8 or size % 8:
+        raise EditError(f"size is {size}. Allowed: multiples of 8, from 8.")
+    moments = [_motion(scene.seed, (i + 0.5) / frames) for i in range(frames)]
+    pictures, touched, opaque = zip(*(_draw(scene, m, size) for m in moments), strict=True)
+    reach = LOOK_REACH[scene.look]
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    touched = [cv2.dilate(m.astype(np.uint8), kernel) > 0 for m in touched]
+    # Beyond the frame there is nothing of the place either, so the border does not eat into the opaque part.
+    opaque = [cv2.erode(m.astype(np.uint8), kernel, borderType=cv2.BORDER_REPLICATE) > 0 for m in opaque]
+    horizon = _horizon(scene.seed)
+    return np.stack([apply_look(p, scene.look, horizon) for p in pictures]), np.stack(touched), np.stack(opaque)
+
+
+def _horizon(seed: int) -> float:
+    return float(np.random.default_rng([seed, 1]).uniform(0.5, 0.58))
+
+
+def _motion(seed: int, t: float) -> Motion:
+    """Subject and camera at time `t` in 0..1 of the clip, from the seed alone."""
+    rng = np.random.default_rng([seed, 2])
+    kind = ("drive", "hop", "float", "near")[int(rng.integers(4))]
+    side, ground = float(rng.uniform(0.46, 0.6)), float(rng.uniform(0.84, 0.92))
+    start, travel = float(rng.uniform(0.56, 0.68)), float(rng.uniform(0.18, 0.32))
+    camera = float(rng.uniform(0, 0.35)) + t * float(rng.uniform(0.15, 0.5))
+    phase, lift, x = float(rng.uniform(0, 6.3)), 0.0, start - travel * t
+    if kind == "hop":
+        lift = 0.09 * abs(np.sin(phase + t * 9))
+    elif kind == "float":
+        lift, x = 0.08 + 0.04 * np.sin(phase + t * 6), 0.5 + 0.5 * (x - 0.5)
+    elif kind == "near":
+        side, x = side * (0.78 + 0.36 * t), 0.5 + 0.4 * (x - 0.5)
+        ground = ground - 0.05 * (1 - t)
+    return Motion(x, ground, float(lift), side, camera)
+
+
+@lru_cache(maxsize=16)
+def _scenery(place: str, seed: int, unit: int) -> list[Layer]:
+    return paint(place, _horizon(seed), unit, np.random.default_rng([seed, 3]))
+
+
+def _draw(scene: Scene, motion: Motion, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One frame before its look: colours float32 (size, size, 3) in 0..255, touched and opaque masks."""
+    unit = size * FINER
+    backdrop = Image.new("RGBA", (unit, unit))
+    for layer in _scenery(scene.place, scene.seed, unit):
+        left = round(motion.camera * layer.speed * unit)
+        backdrop.alpha_composite(layer.image.crop((left, 0, left + unit, unit)))
+    picture = np.array(backdrop)[..., :3].astype(np.float32)
+    shadow = _shadow(motion, unit)
+    picture *= 1 - 0.42 * shadow[..., None]
+    thing = placed(
+        scene.subject,
+        scene.color,
+        motion.side * unit,
+        motion.x * unit,
+        (motion.ground - motion.lift) * unit,
+        unit,
+    )
+    picture = picture * (1 - thing[..., 3:]) + thing[..., :3]
+    alpha = _corners(thing[..., 3])
+    touched = (alpha.max(axis=0) > 0) | (_corners(shadow).max(axis=0) > 0)
+    small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)  # FINER is whole: the mean of each block
+    return small, touched, alpha.min(axis=0) >= 1
+
+
+def _corners(fine: np.ndarray) -> np.ndarray:
+    """(size * FINER, size * FINER) -> (FINER ** 2, size, size): the drawn pixels of every frame pixel."""
+    return np.stack([fine[i::FINER, j::FINER] for i in range(FINER) for j in range(FINER)])
+
+
+def _shadow(motion: Motion, unit: int) -> np.ndarray:
+    """The soft shadow on the ground, float32 (unit, unit) in 0..1; smaller and fainter under a lifted subject."""
+    y, x = np.mgrid[0:unit, 0:unit].astype(np.float32) / unit
+    fade = 1 - 2.5 * motion.lift
+    rx, ry = motion.side * 0.46 * fade, motion.side * 0.09 * fade
+    distance = ((x - motion.x) / rx) ** 2 + ((y - motion.ground) / ry) ** 2
+    return np.clip(1.2 * (1 - distance), 0, 1) * fade
