@@ -1,0 +1,32 @@
+"""Untrusted bytes -> `Clip` -> playable files. No torch here.
+
+`normalise` is the only function that opens an upload; everything else reads what it wrote.
+"""
+
+from editor.media.clip import Clip, Interval, plan_interval, read_clip, read_thumbnails
+from editor.media.compose import contact_sheet, filmstrip, side_by_side
+from editor.media.ffmpeg import ffmpeg_path
+from editor.media.limits import Limits
+from editor.media.normalise import normalise
+from editor.media.probe import Probe, probe
+from editor.media.write import AudioSpan, write_poster, write_preview, write_video
+
+__all__ = [
+    "AudioSpan",
+    "Clip",
+    "Interval",
+    "Limits",
+    "Probe",
+    "contact_sheet",
+    "ffmpeg_path",
+    "filmstrip",
+    "normalise",
+    "plan_interval",
+    "probe",
+    "read_clip",
+    "read_thumbnails",
+    "side_by_side",
+    "write_poster",
+    "write_preview",
+    "write_video",
+]
