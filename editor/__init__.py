@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {"EditRequest": "editor.request", "edit": "editor.pipeline", "load_models": "editor.diffusion.models"}
-__all__ = ["EditRequest", "edit", "load_models"]  # noqa: F822 - provided by __getattr__
+__all__ = ["EditRequest", "edit", "load_models"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

@@ -26,7 +26,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage is. `done` of `total` units of the stage; `seconds_left` is for the whole edit, None if unknown."""
+    """How far a stage is: `done` of `total` units; `seconds_left` is for the whole edit, None if unknown."""
 
     stage: Stage
     done: int

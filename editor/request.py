@@ -5,9 +5,11 @@ The command line, the web form and the manifest derive names, types, ranges and 
 
 import dataclasses
 import json
+import math
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, Self, get_args, get_origin
 
 from editor.events import EditError
 
@@ -43,7 +45,9 @@ class EditRequest:
     end: float | None = option(None, "Where it ends, in seconds; empty: the end of the clip.", low=0.0, advanced=False)
     fps: float | None = option(None, "Frames per second to edit; empty: the source's, at most 8.", low=0.1, high=30.0)
     max_frames: int = option(16, "Most frames to edit.", low=1, high=128)
-    size: int | None = option(None, "Longer side the model works at, in pixels; empty: the model's own.", low=64, high=1024)
+    size: int | None = option(
+        None, "Longer side the model works at, in pixels; empty: the model's own.", low=64, high=1024
+    )
 
     negative_prompt: str = option("", "What the result should avoid; overrides the source prompt as guidance base.")
     steps: int = option(25, "Denoising steps.", low=1, high=200)
@@ -70,7 +74,12 @@ class EditRequest:
     refine_window: float = option(0.4, "Part of the steps with source maps when words are added.", low=0.0, high=1.0)
     word_weights: Mapping[str, float] = field(
         default_factory=dict,
-        metadata={"help": "Strength of single target words, e.g. snow=1.5.", "low": -5.0, "high": 10.0, "advanced": True},
+        metadata={
+            "help": "Strength of single target words, e.g. snow=1.5.",
+            "low": -5.0,
+            "high": 10.0,
+            "advanced": True,
+        },
     )
 
     blend: bool = option(True, "Keep the source outside the changed words' region.")
@@ -83,14 +92,16 @@ class EditRequest:
 
     def validated(self) -> Self:
         """Return self, or raise `EditError` naming the first value that cannot be used and what is allowed."""
+        for f in fields(self):
+            _check(f, getattr(self, f.name))
         if not self.source.strip():
             raise EditError("Say what the clip shows (source prompt), for example: a red car on the road.")
         if not self.targets or not all(t.strip() for t in self.targets):
-            raise EditError("Say what the clip should show instead (target prompt), for example: a blue car on the road.")
+            raise EditError(
+                "Say what the clip should show instead (target prompt), for example: a blue car on the road."
+            )
         if self.preset not in PRESETS:
             raise EditError(f"There is no preset '{self.preset}'. Presets: {', '.join(PRESETS)}.")
-        for f in fields(self):
-            _check(f, getattr(self, f.name))
         if self.end is not None and self.end <= self.start:
             raise EditError(f"The interval from {self.start:g} s to {self.end:g} s is empty: the end must come later.")
         return self
@@ -106,8 +117,8 @@ class EditRequest:
         unknown = sorted(set(values) - known)
         if unknown:
             raise EditError(f"Unknown setting {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
-        tuples = {f.name for f in fields(cls) if isinstance(f.default, tuple)}
-        return cls(**{k: tuple(v) if k in tuples else v for k, v in values.items()})
+        # JSON has lists for tuples; anything else keeps its type and is refused by `validated`
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     @classmethod
     def from_preset(cls, preset: str = "balanced", **values: Any) -> Self:  # noqa: ANN401
@@ -119,22 +130,52 @@ class EditRequest:
 
 
 def _check(f: dataclasses.Field, value: Any) -> None:  # noqa: ANN401
-    """Raise `EditError` when `value` is outside the range or the choices of field `f`."""
+    """Raise `EditError` when `value` is not of the kind, the range or the choices of field `f`."""
+    if not _fits(f.type, value):
+        raise EditError(f"{f.name} is {value!r}. Allowed: {_kind_in_words(f.type)}{_range_in_words(f)}.")
     low, high, choices = (f.metadata.get(k) for k in ("low", "high", "choices"))
     if choices and value not in choices:
         raise EditError(f"{f.name} is '{value}'. Allowed: {', '.join(choices)}.")
     if low is None or value is None:
         return
-    if isinstance(value, Mapping):
-        numbers = list(value.values())
-    else:
-        numbers = list(value) if isinstance(value, tuple) else [value]
-    top = float("inf") if high is None else high
-    if not all(isinstance(n, int | float) and low <= n <= top for n in numbers):  # NaN fails both comparisons
-        upper = "" if high is None else f" to {high:g}"
-        raise EditError(f"{f.name} is {value}. Allowed: {low:g}{upper if high is not None else ' or more'}.")
-    if isinstance(value, tuple) and len(value) == 2 and value[0] > value[1]:
+    numbers = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
+    if not all(low <= n <= (math.inf if high is None else high) for n in numbers):
+        raise EditError(f"{f.name} is {value}. Allowed: {_kind_in_words(f.type)}{_range_in_words(f)}.")
+    if isinstance(value, tuple) and value[0] > value[1]:
         raise EditError(f"{f.name} is {value}: the start must not come after the end.")
+
+
+def _fits(kind: Any, value: Any) -> bool:  # noqa: ANN401
+    """Whether `value` is of the annotated `kind`; what comes from a web form or a file may be anything."""
+    inner = get_args(kind)
+    if isinstance(kind, types.UnionType):
+        return any(_fits(k, value) for k in inner)
+    if get_origin(kind) is tuple and isinstance(value, tuple):
+        kinds = (inner[0],) * len(value) if inner[-1] is Ellipsis else inner
+        return len(value) == len(kinds) and all(map(_fits, kinds, value))
+    if get_origin(kind) is Mapping and isinstance(value, Mapping):
+        return all(_fits(inner[0], k) and _fits(inner[1], v) for k, v in value.items())
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool) and math.isfinite(value)
+    return get_origin(kind) is None and isinstance(value, kind)
+
+
+def _kind_in_words(kind: Any) -> str:  # noqa: ANN401
+    """What may be given for an annotated `kind`, for a message."""
+    if isinstance(kind, types.UnionType):
+        return _kind_in_words(get_args(kind)[0])
+    if get_origin(kind) is Mapping:
+        return "a number for each word"
+    if get_origin(kind) is tuple:
+        return "texts" if get_args(kind)[-1] is Ellipsis else "two numbers"
+    return {str: "text", bool: "true or false", int: "a whole number", float: "a number"}[kind]
+
+
+def _range_in_words(f: dataclasses.Field) -> str:
+    low, high = f.metadata.get("low"), f.metadata.get("high")
+    if low is None:
+        return ""
+    return f", {low:g} or more" if high is None else f", {low:g} to {high:g}"
 
 
 PRESETS: dict[str, dict[str, Any]] = {

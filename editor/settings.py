@@ -33,7 +33,9 @@ class Settings:
     attention: str = setting("auto", "Attention kernel.", ("auto", "xformers", "sdpa", "plain"))
     offload: str = setting("none", "What leaves the GPU between uses.", ("none", "model"))
     safety: str = setting("on", "Safety checker, where the checkpoint has one.", ("on", "off"))
-    public_url: str = setting("", "Address of the page in links, e.g. https://example.org; empty: as the visitor sees it.")
+    public_url: str = setting(
+        "", "Address of the page in links, e.g. https://example.org; empty: as the visitor sees it."
+    )
     max_seconds: float = setting(30.0, "Longest clip accepted, in seconds.")
     max_upload_mb: int = setting(100, "Largest upload, in megabytes.")
     max_frames: int = setting(32, "Most frames edited per job.")
@@ -51,7 +53,9 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
         """Read `EDITOR_*`; an unusable value raises `EditError` naming the variable and what is allowed."""
         env = os.environ if env is None else env
-        values = {f.name: _parse(f, env[_variable(f.name)]) for f in fields(cls) if env.get(_variable(f.name), "") != ""}
+        values = {
+            f.name: _parse(f, env[_variable(f.name)]) for f in fields(cls) if env.get(_variable(f.name), "") != ""
+        }
         return cls(**values)
 
 

@@ -1,0 +1,117 @@
+"""The command line: python -m editor edit | doctor | bench | evaluate | demo.
+
+Results go to standard output, everything said on the way to standard error. Exit codes: 0 done, 1 could not be done
+(one sentence says why), 2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from editor.console import ProgressBar
+from editor.events import EditError, EditResult
+from editor.flags import add_request_flags, request_from
+from editor.settings import Settings
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+DELEGATED = {
+    "evaluate": ("editor.evaluation.cli", "Measure quality against ground truth and write the report."),
+    "demo": ("editor.demo.cli", "The built-in world: draw clips, train and check the built-in model."),
+}
+"""Command -> the module whose `main(argv) -> int` runs it, imported only then."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code; `argv` defaults to the process's arguments."""
+    argv = sys.argv[1:] if argv is None else argv
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        if argv and argv[0] in DELEGATED:
+            from importlib import import_module
+
+            return import_module(DELEGATED[argv[0]][0]).main(argv[1:]) or 0
+        args = _parser().parse_args(argv)
+        return {"edit": _edit, "doctor": _doctor, "bench": _bench}[args.command](args)
+    except EditError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing unfinished was kept", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m editor", description="Edit a short clip with a sentence.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, (_, text) in DELEGATED.items():
+        commands.add_parser(name, help=text, add_help=False)
+    edit = commands.add_parser("edit", help="Edit a clip: one folder of results per --target.")
+    edit.add_argument("clip", type=Path, help="The video file.")
+    edit.add_argument("--out", type=Path, default=Path("results"), help="Folder of the results (default results).")
+    edit.add_argument("--check", action="store_true", help="Also measure how well the clip itself is rebuilt.")
+    edit.add_argument("--json", action="store_true", help="Print one JSON object instead of lines.")
+    edit.add_argument("--no-cache", action="store_true", help="Neither read nor keep inversions on disk.")
+    add_request_flags(edit)
+    doctor = commands.add_parser("doctor", help="Say what this machine can do.")
+    doctor.add_argument("--selftest", action="store_true", help="Prove it: kernels, half precision, one edit, memory.")
+    doctor.add_argument("--json", action="store_true", help="Print one JSON object instead of lines.")
+    bench = commands.add_parser("bench", help="Measure work, speed and memory, as ratios within one run.")
+    bench.add_argument("--json", action="store_true", help="Print one JSON object instead of a table.")
+    return parser
+
+
+def _edit(args: argparse.Namespace) -> int:
+    """`python -m editor edit`: everything that can be refused cheaply is refused before torch is imported."""
+    request = request_from(args)
+    if not args.clip.is_file():
+        raise EditError(f"There is no file '{args.clip}'. Give the path of a video file.")
+    settings = Settings.from_env()
+    from editor.cache import InversionCache
+    from editor.diffusion.models import load_models
+    from editor.pipeline import edit
+
+    cache = None if args.no_cache else InversionCache(settings.data / "inversions", settings.cache_mb * 10**6)
+    with ProgressBar(sys.stderr) as bar:
+        bar.say(f"loading model {request.model}")
+        models = load_models(request.model, settings)
+        results = edit(args.clip, request, models, args.out, emit=bar, cache=cache, check=args.check)
+    if args.json:
+        print(json.dumps({"results": [_json(r) for r in results]}))
+    else:
+        _print_lines(results)
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from editor import doctor
+
+    report = doctor.examine(Settings.from_env(), selftest=args.selftest)
+    print(json.dumps(report.to_dict()) if args.json else report.text())
+    return 0 if report.healthy else 1
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from editor import bench
+
+    with ProgressBar(sys.stderr) as bar:
+        figures = bench.measure(bar.say)
+    print(json.dumps(figures) if args.json else bench.table(figures))
+    return 0
+
+
+def _json(result: EditResult) -> dict[str, object]:
+    """One result as `--json` prints it."""
+    files = {name: str(getattr(result, name)) for name in ("edited", "side_by_side", "poster", "manifest")}
+    keys = ("unet_evaluations_per_frame", "vae_psnr", "reconstruction_psnr", "seconds")
+    return {"target": result.target, **files, **{key: result.summary.get(key) for key in keys}}
+
+
+def _print_lines(results: tuple[EditResult, ...]) -> None:
+    for result in results:
+        notes = json.loads(result.manifest.read_text(encoding="utf-8"))["notes"]
+        print(f"{result.target}: {result.edited}")
+        for note in notes:
+            print(f"  {note}")

@@ -1,0 +1,77 @@
+"""A progress bar on a terminal, fed by the events of an edit."""
+
+import time
+from types import TracebackType
+from typing import Self, TextIO
+
+from editor.events import Event, Progress, Stage
+
+NAMES = {
+    Stage.PREPARE: "reading the clip",
+    Stage.ENCODE: "encoding",
+    Stage.INVERT: "inverting",
+    Stage.NULL_TEXT: "fitting null text",
+    Stage.EDIT: "editing",
+    Stage.DECODE: "decoding",
+    Stage.WRITE: "writing",
+}
+WIDTH = 24
+REDRAW_SECONDS = 0.1
+
+
+class ProgressBar:
+    """An `emit` that draws. On a terminal one line is redrawn; elsewhere every stage gets a plain line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.live = stream.isatty()
+        self._stage: Stage | None = None
+        self._drawn = 0.0
+        self._open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end_line()
+
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, Progress):
+            return
+        new_stage, complete = event.stage != self._stage, event.done >= event.total
+        self._stage = event.stage
+        if self.live:
+            if new_stage or complete or time.monotonic() - self._drawn > REDRAW_SECONDS:
+                self.stream.write(f"\r\x1b[2K{line(event)}")
+                self._drawn, self._open = time.monotonic(), True
+        elif new_stage or event.message:
+            self.stream.write(line(event) + "\n")
+        self.stream.flush()
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self._end_line()
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def _end_line(self) -> None:
+        if self._open:
+            self.stream.write("\n")
+            self._open = False
+
+
+def line(event: Progress) -> str:
+    """`editing            [############------------] 12/25  1:05 left`."""
+    filled = round(WIDTH * event.done / max(1, event.total))
+    bar = "#" * filled + "-" * (WIDTH - filled)
+    left = "" if event.seconds_left is None else f"  {clock(event.seconds_left)} left"
+    message = f"  {event.message}" if event.message else ""
+    return f"{NAMES[event.stage]:<18} [{bar}] {event.done}/{event.total}{left}{message}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss from an hour on."""
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

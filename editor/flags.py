@@ -1,0 +1,82 @@
+"""Command-line flags derived from `EditRequest`, so that a field's name, help, range and choices stand in one place."""
+
+import argparse
+import types
+from collections.abc import Mapping
+from dataclasses import Field, fields
+from typing import Any, get_args, get_origin
+
+from editor.request import PRESETS, EditRequest
+
+SINGULAR = {"targets": "target", "word_weights": "word_weight"}  # flags that are given once per value
+
+
+def add_request_flags(parser: argparse.ArgumentParser) -> None:
+    """Add one flag per field of `EditRequest`. A flag that is not given is None, so that the preset's value holds."""
+    plain = parser.add_argument_group("what and where")
+    advanced = parser.add_argument_group("how (a preset sets these; a flag overrides it)")
+    for f in fields(EditRequest):
+        group = advanced if f.metadata["advanced"] else plain
+        group.add_argument(flag(f.name), dest=f.name, default=None, **_argument(f))
+
+
+def request_from(args: argparse.Namespace) -> EditRequest:
+    """The validated request that the flags ask for. Raises `EditError` on a value outside its range."""
+    given = {f.name: getattr(args, f.name) for f in fields(EditRequest)}
+    preset = given.pop("preset") or EditRequest().preset
+    if given["word_weights"] is not None:
+        given["word_weights"] = dict(given["word_weights"])
+    return EditRequest.from_preset(preset, **given).validated()
+
+
+def flag(name: str) -> str:
+    """The flag of a field: `--max-frames` for `max_frames`."""
+    return "--" + SINGULAR.get(name, name).replace("_", "-")
+
+
+def _argument(f: Field) -> dict[str, Any]:
+    """The argparse keywords of field `f`: type, repetition, choices and help."""
+    text = f.metadata["help"].replace("%", "%%") + _allowed(f)
+    if f.name == "preset":
+        return {"choices": tuple(PRESETS), "help": text}
+    if get_origin(f.type) is Mapping:
+        return {"type": _word_weight, "action": "append", "metavar": "WORD=NUMBER", "help": text}
+    if f.type is bool:
+        return {"action": argparse.BooleanOptionalAction, "help": text}
+    if get_origin(f.type) is tuple:
+        if get_args(f.type)[-1] is Ellipsis:
+            return {"action": "append", "metavar": "TEXT", "help": text}
+        return {"type": float, "nargs": 2, "metavar": ("FROM", "TO"), "help": text}
+    choices = f.metadata["choices"]
+    if choices:
+        return {"choices": choices, "help": text}
+    kind = _plain_type(f.type)
+    return {"type": kind, "metavar": {str: "TEXT", int: "N", float: "X"}[kind], "help": text}
+
+
+def _plain_type(annotation: Any) -> type:  # noqa: ANN401
+    """`float` of `float | None`."""
+    if isinstance(annotation, types.UnionType):
+        return next(a for a in get_args(annotation) if a is not type(None))
+    return annotation
+
+
+def _allowed(f: Field) -> str:
+    """The range and the default of a field, for its help text."""
+    low, high = f.metadata["low"], f.metadata["high"]
+    parts = [] if low is None else [f"{low:g} to {high:g}" if high is not None else f"{low:g} or more"]
+    if f.default not in ("", (), None) and not callable(f.default) and isinstance(f.default, str | int | float | tuple):
+        shown = " ".join(f"{v:g}" for v in f.default) if isinstance(f.default, tuple) else f.default
+        parts.append(f"default {shown}")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _word_weight(text: str) -> tuple[str, float]:
+    """`snow=1.5` as ("snow", 1.5)."""
+    word, separator, number = text.partition("=")
+    try:
+        if not (word and separator):
+            raise ValueError
+        return word, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not WORD=NUMBER, for example snow=1.5") from None

@@ -1,0 +1,113 @@
+"""Frames to latents and back."""
+
+import numpy as np
+import pytest
+import torch
+
+from editor.diffusion.latents import (
+    decode_latents,
+    encode_frames,
+    fit_frames,
+    plan_fit,
+    psnr,
+    require_finite,
+    unfit_frames,
+    unpad_frames,
+)
+from editor.events import EditError
+from tests import tiny
+
+CPU = torch.device("cpu")
+
+
+def pictures(width, height, count=2, seed=0):
+    """Smooth random frames: what scaling can be judged by."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return fit_frames(coarse, plan_fit(4, 4, max(width, height), 1))[:, :height, :width]
+
+
+@pytest.mark.parametrize(
+    ("size", "longer", "multiple", "scaled", "padded"),
+    [
+        ((512, 512), 512, 64, (512, 512), (512, 512)),
+        ((1280, 720), 512, 64, (512, 288), (512, 320)),
+        ((720, 1280), 512, 64, (288, 512), (320, 512)),
+        ((96, 96), 96, 16, (96, 96), (96, 96)),
+        ((1280, 16), 96, 16, (96, 1), (96, 16)),
+        ((100, 100), 100, 16, (100, 100), (112, 112)),
+    ],
+)
+def test_the_fit_keeps_the_aspect_and_pads_to_the_multiple(size, longer, multiple, scaled, padded):
+    fit = plan_fit(*size, longer, multiple)
+    assert (fit.clip, fit.scaled, fit.padded) == (size, scaled, padded)
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 40), (64, 24), (24, 64), (33, 17), (64, 1)])
+def test_there_and_back_restores_size_and_picture(width, height):
+    frames = pictures(width, height)
+    fit = plan_fit(width, height, max(width, height), 16)
+    fitted = fit_frames(frames, fit)
+    assert fitted.shape == (2, fit.padded[1], fit.padded[0], 3)
+    np.testing.assert_array_equal(unfit_frames(fitted, fit), frames)
+
+
+def test_the_margin_is_a_mirror_image():
+    frames = pictures(20, 16)
+    fitted = fit_frames(frames, plan_fit(20, 16, 20, 16))
+    np.testing.assert_array_equal(fitted[:, :16, 20:32], frames[:, :, 8:20][:, :, ::-1])
+    np.testing.assert_array_equal(unpad_frames(fitted, plan_fit(20, 16, 20, 16)), frames)
+
+
+def test_scaling_up_and_down_again_stays_close():
+    frames = pictures(48, 32)
+    fit = plan_fit(48, 32, 96, 16)
+    # Lanczos there and back on a smooth picture: the kernel's ripple, a few levels out of 255
+    assert psnr(unfit_frames(fit_frames(frames, fit), fit), frames) > 35
+
+
+@pytest.mark.parametrize("layout", ["sd15", "demo"])
+def test_encoding_is_the_posterior_mean_in_the_checkpoints_scaling(layout):
+    vae = tiny.vae(layout)
+    frames = pictures(32, 32, count=3)
+    found = encode_frames(vae, frames, 2, CPU)
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
+    expected = vae.encode(pixels).latent_dist.mean * vae.config.scaling_factor
+    side = 32 // (4 if layout == "demo" else 8)
+    assert found.shape == (3, 4, side, side)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)  # batches of 2 and 1 against 3: rounding
+
+
+def test_chunks_do_not_change_the_frames():
+    vae, latents = tiny.vae(), torch.randn(5, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    whole = decode_latents(vae, latents, 5)
+    assert whole.shape == (5, 32, 32, 3) and whole.dtype == np.uint8
+    assert np.abs(whole.astype(int) - decode_latents(vae, latents, 2)).max() <= 1  # rounding to 8 bits
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_overflow_is_an_error_that_names_causes_never_a_black_video(bad):
+    latents = torch.zeros(2, 4, 4, 4)
+    latents[1, 0, 0, 0] = bad
+    with pytest.raises(EditError, match=r"NaN\) while denoising.*guidance scale.*half precision on this GPU"):
+        decode_latents(tiny.vae(), latents, 2)
+
+
+def test_a_vae_that_overflows_is_an_error_too():
+    vae = tiny.vae(seed=1)
+    vae.decoder.conv_out.bias.data.fill_(float("nan"))
+    with pytest.raises(EditError, match="while decoding the frames"):
+        decode_latents(vae, torch.zeros(1, 4, 4, 4), 1)
+    vae.quant_conv.bias.data.fill_(float("nan"))
+    with pytest.raises(EditError, match="while encoding the clip"):
+        encode_frames(vae, pictures(32, 32), 1, CPU)
+
+
+def test_finite_values_pass():
+    require_finite(torch.zeros(3), "testing")
+
+
+def test_psnr_against_the_formula():
+    a, b = np.zeros((2, 2), np.uint8), np.full((2, 2), 255, np.uint8)
+    assert psnr(a, a) == 99.0
+    assert psnr(a, b) == 0.0
+    assert psnr(a, np.full((2, 2), 1, np.uint8)) == pytest.approx(20 * np.log10(255), abs=1e-9)

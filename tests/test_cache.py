@@ -1,0 +1,109 @@
+"""The inversion cache: content keys, budget, least recently used, several processes."""
+
+import multiprocessing
+import os
+
+import pytest
+import torch
+
+import editor.cache
+from editor.cache import InversionCache, content_key, file_digest
+
+KILOBYTE = 1024
+
+
+def tensors(value=0.0, kilobytes=1):
+    return {"latents": torch.full((kilobytes * KILOBYTE // 4,), value)}
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return InversionCache(tmp_path / "cache", 100 * KILOBYTE)
+
+
+def test_what_was_put_comes_back(cache):
+    assert cache.get("a") is None
+    assert cache.put("a", tensors(3.0), {"vae_psnr": 31.5}) is None
+    entry = cache.get("a")
+    torch.testing.assert_close(entry.tensors, tensors(3.0), rtol=0, atol=0)
+    assert entry.values == {"vae_psnr": 31.5}
+
+
+def test_the_key_depends_on_every_part_and_not_on_their_order():
+    key = content_key(clip="x", steps=25)
+    assert key == content_key(steps=25, clip="x")
+    assert len({key, content_key(clip="y", steps=25), content_key(clip="x", steps=26), content_key(clip="x")}) == 4
+
+
+def test_the_digest_is_of_the_bytes_not_the_name(tmp_path):
+    for name, data in {"a": b"same", "b": b"same", "c": b"other"}.items():
+        (tmp_path / name).write_bytes(data)
+    assert file_digest(tmp_path / "a") == file_digest(tmp_path / "b") != file_digest(tmp_path / "c")
+
+
+def test_the_least_recently_used_leaves_first(cache):
+    for i, name in enumerate("abc"):
+        cache.put(name, tensors(kilobytes=30), {})
+        os.utime(cache._path(name), (i, i))  # clocks of some filesystems are coarse: set the times
+    cache.get("a")
+    cache.put("d", tensors(kilobytes=30), {})
+    assert [cache.get(name) is not None for name in "abcd"] == [True, False, True, True]
+    assert cache.bytes_used() <= cache.budget
+
+
+def test_what_is_larger_than_the_budget_is_not_kept_and_that_is_said(cache):
+    assert "is not kept" in cache.put("a", tensors(kilobytes=101), {})
+    assert cache.get("a") is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"no safetensors at all", None])
+def test_a_damaged_file_counts_as_absent_and_goes(cache, damage):
+    cache.put("a", tensors(), {})
+    path = cache._path("a")
+    path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
+    assert cache.get("a") is None
+    assert not path.exists()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_behind(cache, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(editor.cache, "save_file", full)
+    assert "No space left" in cache.put("a", tensors(), {})
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_a_dead_writers_leftover_goes_a_living_ones_stays(cache):
+    cache.put("a", tensors(), {})
+    old, new = cache.folder / "x.1.part", cache.folder / "x.2.part"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cache.put("b", tensors(), {})
+    assert not old.exists() and new.exists()
+
+
+def _hammer(folder, value, done):
+    """One of several processes that write and read the same few entries with a budget that forces removals."""
+    cache = InversionCache(folder, 50 * KILOBYTE)
+    for i in range(40):
+        key = f"k{i % 4}"
+        assert cache.put(key, tensors(value, kilobytes=20), {"value": value}) is None
+        entry = cache.get(key)
+        if entry is not None:  # the other process may have removed it; if it is there it is whole
+            assert entry.tensors["latents"].unique().tolist() == [entry.values["value"]]
+    done.put(value)
+
+
+def test_two_processes_may_write_at_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    done = context.Queue()
+    workers = [context.Process(target=_hammer, args=(tmp_path, float(v), done)) for v in (1, 2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert not list(tmp_path.glob("*.part"))
+    assert InversionCache(tmp_path, 50 * KILOBYTE).bytes_used() <= 50 * KILOBYTE
