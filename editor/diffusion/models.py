@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import cpu_offload_with_hook
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -73,7 +74,12 @@ def load_models(name: str = "demo", settings: Settings | None = None) -> Models:
     kernel = choose_kernel(device, dtype, settings.attention)
     notes = [f"device {device.type}: {why_device}", f"number format {str(dtype)[6:]}: {why_dtype}", why_safety]
     notes.append(f"attention kernel {kernel.name}: {kernel.reason}")
-    notes += _offload(parts, safety, device, settings.offload)
+    if settings.offload == "model" and device.type == "cpu":
+        notes.append("offloading: has no use on the CPU, nothing was offloaded")
+    elif settings.offload == "model":
+        checker = [safety.model] if safety else []
+        offload([parts["text_encoder"], parts["vae"], parts["unet"], *checker], device)
+        notes.append("offloading: each part rests in main memory while another works (EDITOR_OFFLOAD=model)")
     for note in notes:
         log.info(note)
     return Models(
@@ -159,19 +165,12 @@ def _load_safety(checkpoint: Checkpoint, settings: Settings, device: torch.devic
     return SafetyChecker(processor, model.requires_grad_(False).eval().to(device), device), "safety checker: in use"
 
 
-def _offload(parts: dict[str, Any], safety: SafetyChecker | None, device: torch.device, asked: str) -> list[str]:
-    """With `asked` = model, let accelerate keep only the part in use on the device; says so."""
-    if asked == "none":
-        return []
-    if device.type == "cpu":
-        return ["offloading: has no use on the CPU, nothing was offloaded"]
-    from accelerate import cpu_offload_with_hook
-
+def offload(modules: list[torch.nn.Module], device: torch.device) -> None:
+    """Let each of `modules` rest in main memory and come to `device` when it is called, sending the last one back."""
     hook = None
-    for module in (parts["text_encoder"], parts["vae"], parts["unet"], *([safety.model] if safety else [])):
+    for module in modules:
         module.to("cpu")
         _, hook = cpu_offload_with_hook(module, device, prev_module_hook=hook)
-    return ["offloading: each part rests in main memory while another one works (EDITOR_OFFLOAD=model)"]
 
 
 def _refuse_other_kinds(checkpoint: Checkpoint) -> None:
