@@ -4,6 +4,7 @@ Motion, camera and scenery come from the seed alone. The same seed with one attr
 that edit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -66,17 +67,20 @@ def render(scene: Scene, frames: int = 24, size: int = SIZE) -> tuple[np.ndarray
     touches, its shadow, soft edges and the reach of the look included.
     Raises `EditError` for fewer than one frame or a size that is not a positive multiple of 8.
     """
-    drawn, mask, _ = render_layers(scene, frames, size)
+    if frames < 1:
+        raise EditError(f"frames is {frames}. Allowed: 1 or more.")
+    drawn, mask, _ = render_at(scene, [(i + 0.5) / frames for i in range(frames)], size)
     return drawn, mask
 
 
-def render_layers(scene: Scene, frames: int = 24, size: int = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Like `render`, with a third array, bool (F, size, size): where the sprite hides the place completely."""
-    if frames < 1:
-        raise EditError(f"frames is {frames}. Allowed: 1 or more.")
+def render_at(scene: Scene, times: Sequence[float], size: int = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Like `render` at given `times`, each in 0..1 of the clip.
+
+    A third array, bool (F, size, size), says where the sprite hides the place completely.
+    """
     if size < 8 or size % 8:
         raise EditError(f"size is {size}. Allowed: multiples of 8, from 8.")
-    moments = [_motion(scene.seed, (i + 0.5) / frames) for i in range(frames)]
+    moments = [_motion(scene.seed, t) for t in times]
     pictures, touched, opaque = zip(*(_draw(scene, m, size) for m in moments), strict=True)
     reach = LOOK_REACH[scene.look]
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)

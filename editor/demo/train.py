@@ -1,0 +1,85 @@
+"""Train the built-in model: `python -m editor.demo.train tokenizer|vae|unet [--minutes N] [--resume]`.
+
+Every part is saved into `--out` in Stable Diffusion's folder layout, float16 safetensors in shards below 9 MB. The
+run's checkpoint, curve and sheet stay in `--work`.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+
+from editor.demo.components import make_scheduler
+from editor.demo.dataset import held_out
+from editor.demo.train_tokenizer import train_tokenizer
+from editor.demo.train_unet import train_unet
+from editor.demo.train_vae import train_vae
+from editor.settings import ROOT
+
+SHARD = "9MB"
+CLASSES = {
+    "vae": ("diffusers", "AutoencoderKL"),
+    "text_encoder": ("transformers", "CLIPTextModel"),
+    "tokenizer": ("transformers", "CLIPTokenizer"),
+    "unet": ("diffusers", "UNet2DConditionModel"),
+    "scheduler": ("diffusers", "DDIMScheduler"),
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one training and save its result."""
+    options = _parser().parse_args(argv)
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    out, work = options.out, options.work
+    out.mkdir(parents=True, exist_ok=True)
+    if options.part == "tokenizer":
+        tokenizer = train_tokenizer(out / "tokenizer")
+        print(f"tokenizer: {len(tokenizer)} tokens")
+    elif options.part == "vae":
+        save(train_vae(work / "vae", options.minutes, options.resume, options.frames, options.device), out / "vae")
+    else:
+        vae = AutoencoderKL.from_pretrained(out / "vae", use_safetensors=True)
+        unet, text = train_unet(
+            work / "unet", out / "tokenizer", vae, options.minutes, options.resume, options.frames, options.device
+        )
+        save(unet, out / "unet")
+        save(text, out / "text_encoder")
+    make_scheduler().save_pretrained(out / "scheduler")
+    write_index(out)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "held_out.json").write_text(json.dumps(held_out(), indent=1))
+
+
+def save(module: nn.Module, folder: Path) -> None:
+    """Write one part as float16 safetensors; files of an earlier save leave first."""
+    for old in folder.glob("*.safetensors*"):
+        old.unlink()
+    module.half().save_pretrained(folder, max_shard_size=SHARD, safe_serialization=True)
+    module.float()
+
+
+def write_index(out: Path) -> None:
+    """`model_index.json`, by which `StableDiffusionPipeline.from_pretrained` finds the parts."""
+    index = {"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.1", **CLASSES}
+    index |= {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
+    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m editor.demo.train", description=__doc__.split("\n\n")[0])
+    parser.add_argument("part", choices=("tokenizer", "vae", "unet"))
+    parser.add_argument("--minutes", type=float, default=60, help="time budget; learning rates follow it (default 60)")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --work")
+    parser.add_argument("--out", type=Path, default=ROOT / "assets" / "demo_model", help="model folder")
+    parser.add_argument("--work", type=Path, default=ROOT / "checkpoints", help="checkpoints, curves, sheets, data")
+    parser.add_argument("--frames", type=int, default=28672, help="training frames rendered ahead (default 28672)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 lets PyTorch choose")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Training of the built-in UNet together with its text encoder, on cached latents of demo-world frames."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from editor.demo.components import FACTOR, TOKENS, load_tokenizer, make_scheduler, make_text_encoder, make_unet
+from editor.demo.dataset import training_frames
+from editor.demo.loop import Run, grid
+from editor.demo.train_vae import frames_tensor
+
+BATCH, PEAK = 16, 1.5e-3
+TEXT_DROPOUT = 0.1  # share of captions emptied, so that guidance has its unconditional prediction
+SHEET = (
+    "a red car on the road",
+    "a blue fox in the snow",
+    "a penguin in the desert",
+    "a green dinosaur on the beach",
+    "a purple balloon on the grass",
+    "an orange fish in the forest",
+    "a yellow tractor in the city at night",
+    "a rocket in space",
+    "a red apple on the beach, at sunset",
+    "a blue turtle on the road as a pencil sketch",
+    "a cow on the grass",
+    "a yellow star in the snow",
+)
+
+
+def train_unet(
+    folder: Path,
+    tokenizer_folder: Path,
+    vae: AutoencoderKL,
+    minutes: float,
+    resume: bool,
+    frames: int,
+    device: str,
+    seed: int = 0,
+) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """Train for `minutes` in `folder`; returns the averaged UNet and text encoder, on the CPU."""
+    torch.manual_seed(seed)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    scheduler = make_scheduler()
+    unet, text = make_unet(vae.config.latent_channels).to(device), make_text_encoder(tokenizer).to(device)
+    latents, ids = cached_latents(vae, tokenizer, folder.parent / "data", frames, device)
+    run = Run(folder, {"unet": unet, "text_encoder": text}, minutes, seed, peak=PEAK, config={"batch": BATCH})
+    if resume:
+        run.resume()
+    generator = torch.Generator().manual_seed(seed + run.step)
+
+    def sheet() -> np.ndarray:
+        return grid(sample(unet, text, vae, tokenizer, list(SHEET), steps=20), 6)
+
+    def loss_of(batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return unet_loss(unet, text, scheduler, *batch, generator)
+
+    run.train(_batches(latents, ids, tokenizer, device, seed + run.step), loss_of, sheet)
+    run.ema.__enter__()
+    return unet.cpu(), text.cpu()
+
+
+def unet_loss(
+    unet: nn.Module,
+    text: nn.Module,
+    scheduler: DDIMScheduler,
+    z0: torch.Tensor,
+    ids: torch.Tensor,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Mean squared error of the velocity (arXiv 2202.00512, appendix D); times are stratified over the batch."""
+    count = len(z0)
+    steps = scheduler.config.num_train_timesteps
+    t = ((torch.rand(count, generator=generator) + torch.randperm(count, generator=generator)) / count * steps).long()
+    noise = torch.randn(z0.shape, generator=generator)
+    t, noise = t.to(z0.device), noise.to(z0.device)
+    noisy, velocity = scheduler.add_noise(z0, noise, t), scheduler.get_velocity(z0, noise, t)
+    predicted = unet(noisy, t, encoder_hidden_states=text(ids).last_hidden_state).sample
+    return nn.functional.mse_loss(predicted, velocity)
+
+
+@torch.no_grad()
+def cached_latents(
+    vae: AutoencoderKL, tokenizer: CLIPTokenizer, data: Path, count: int, device: str
+) -> tuple[np.ndarray, torch.Tensor]:
+    """Latents float16 (count, C, h, w) and token ids (count, 4, 77) of the training frames.
+
+    The latents are kept in `data` under the sum of the VAE's weights, so another VAE gets its own.
+    """
+    pictures, captions = training_frames(count, data)
+    mark = sum(float(p.double().sum()) for p in vae.parameters())
+    path = data / f"latents-{count}-{mark:.6f}.npy"
+    if not path.exists():
+        vae = vae.to(device)
+        parts = [
+            vae.encode(frames_tensor(pictures[i : i + 64], device)).latent_dist.mean.half().cpu().numpy()
+            for i in range(0, count, 64)
+        ]
+        np.save(path, np.concatenate(parts) * np.float16(vae.config.scaling_factor))
+        vae.cpu()
+    flat = [text for texts in captions for text in texts]
+    ids = tokenizer(flat, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt").input_ids
+    return np.load(path), ids.view(count, -1, TOKENS)
+
+
+def _batches(
+    latents: np.ndarray, ids: torch.Tensor, tokenizer: CLIPTokenizer, device: str, seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    rng = np.random.default_rng(seed)
+    empty = tokenizer("", padding="max_length", max_length=TOKENS, return_tensors="pt").input_ids[0]
+    while True:
+        order = rng.permutation(len(latents))
+        for start in range(0, len(order) - BATCH + 1, BATCH):
+            pick = order[start : start + BATCH]
+            words = ids[pick, rng.integers(0, ids.shape[1], BATCH)].clone()
+            words[torch.from_numpy(rng.random(BATCH) < TEXT_DROPOUT)] = empty
+            yield torch.from_numpy(latents[pick]).float().to(device), words.to(device)
+
+
+@torch.no_grad()
+def sample(
+    unet: UNet2DConditionModel,
+    text: CLIPTextModel,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    prompts: list[str],
+    steps: int = 25,
+    guidance: float = 5.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Generate one frame per prompt by DDIM. Returns uint8 (N, SIZE, SIZE, 3). The noise is drawn on the CPU."""
+    device, scheduler = unet.device, make_scheduler()
+    scheduler.set_timesteps(steps)
+    ids = tokenizer([*prompts, *[""] * len(prompts)], padding="max_length", max_length=TOKENS, truncation=True)
+    words = text(torch.tensor(ids.input_ids, device=device)).last_hidden_state
+    side = unet.config.sample_size
+    shape = (len(prompts), unet.config.in_channels, side, side)
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
+    for t in scheduler.timesteps:
+        with_text, without = unet(torch.cat([z, z]), t, encoder_hidden_states=words).sample.chunk(2)
+        z = scheduler.step(without + guidance * (with_text - without), t, z).prev_sample
+    decoder = vae.to(device)
+    pictures = decoder.decode(z / vae.config.scaling_factor).sample.clamp(-1, 1).permute(0, 2, 3, 1)
+    assert pictures.shape[1] == side * FACTOR
+    return np.round(127.5 * (pictures.cpu().numpy() + 1)).astype(np.uint8)
