@@ -6,21 +6,22 @@ Everything here may be called from any thread. Refusals are `EditError` with a t
 import logging
 import secrets
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Self
 
 from editor.events import EditError, EditResult
 from editor.jobs import admission, files
+from editor.jobs.claims import Claims
 from editor.jobs.executor import Executor
 from editor.jobs.follow import follow
-from editor.jobs.intake import take_clip
+from editor.jobs.intake import Intake
 from editor.jobs.janitor import Janitor
 from editor.jobs.process import ProcessExecutor
 from editor.jobs.runner import Runner
 from editor.jobs.store import Store
 from editor.jobs.timing import Timing
-from editor.jobs.view import Health, JobView, UnknownJob
+from editor.jobs.view import Health, JobView
 from editor.request import EditRequest
 from editor.settings import Settings
 
@@ -52,9 +53,10 @@ class JobService:
         self.settings = settings
         self.timing = timing or Timing()
         files.prepare(settings.data)
-        self.store = Store(settings.data, lease=self.timing.lease)
+        self.store = Store(settings.data)
+        self.intake = Intake(settings)
         self.executor = executor or ProcessExecutor(engine, settings, self.timing)
-        self.runner = Runner(self.store, self.executor, settings, self.timing)
+        self.runner = Runner(Claims(self.store, self.timing.lease), self.executor, settings, self.timing)
         self.janitor = Janitor(self.store, settings, self.timing)
         self._stopping = threading.Event()
 
@@ -78,24 +80,27 @@ class JobService:
         only read; the job keeps its normalised copy. Raises `EditError`: unusable request or clip, full queue, too
         many jobs of this visitor or address, full disk, server shutting down.
         """
-        return self._submit(clip, request, owner, address, normalised=False)
+        return self._submit(request, owner, address, lambda out: self.intake.normalise(clip, out, request))
 
     def submit_again(self, job_id: str, request: EditRequest, owner: str, address: str = "") -> JobView:
-        """A new job on the clip of job `job_id`, which any viewer may reuse. Equal bytes let the inversion be reused."""
-        clip = self.view(job_id).clip
-        if clip is None:
-            raise UnknownJob("The clip of that edit is no longer kept. Upload it again.")
-        return self._submit(clip, request, owner, address, normalised=True)
+        """A new job on the clip of job `job_id`, which any viewer may reuse; equal bytes let it reuse the inversion.
 
-    def _submit(self, clip: Path, request: EditRequest, owner: str, address: str, normalised: bool) -> JobView:
+        Raises `EditError` as `submit` does, and `UnknownJob`.
+        """
+        self.view(job_id)
+        other = files.clip(self.settings.data, job_id)
+        return self._submit(request, owner, address, lambda out: self.intake.reuse(other, out, request))
+
+    def _submit(self, request: EditRequest, owner: str, address: str, bring: Callable[[Path], None]) -> JobView:
+        """Hold a place in the queue while `bring` puts the clip where it is told to."""
         if self._stopping.is_set():
             raise EditError("The server is restarting. Please try again in a minute.")
         admission.check_owner(owner)
         admission.check_request(request, self.settings)
         admission.check_disk(self.settings)
-        job_id = self.store.reserve(request, owner, address, admission.limits(self.settings))
+        job_id = self.store.reserve(request, owner, address, self.settings)
         try:
-            take_clip(clip, files.clip(self.settings.data, job_id), request, self.settings, normalised)
+            bring(files.clip(self.settings.data, job_id))
             self.store.ready(job_id)
         except BaseException:
             self.store.discard(job_id)

@@ -1,0 +1,52 @@
+"""What this installation accepts, checked before any work is done."""
+
+from editor.events import EditError
+from editor.jobs import files
+from editor.request import EditRequest
+from editor.settings import Settings
+
+LONGEST_PROMPT = 1000
+"""Characters of one prompt; models read about 300."""
+SHORTEST_SECRET = 16
+"""Characters of an owner's secret; `new_secret` gives 43."""
+
+
+def check_owner(owner: str) -> None:
+    """Raise `EditError` for a secret that is none."""
+    if not isinstance(owner, str) or len(owner) < SHORTEST_SECRET:
+        raise EditError(
+            f"The owner's secret must be text of {SHORTEST_SECRET} characters or more, random and kept by the visitor. "
+            "In a browser, reload the page to get one."
+        )
+
+
+def check_request(request: EditRequest, settings: Settings) -> None:
+    """Raise `EditError` when the request is unusable or beyond what this installation allows."""
+    prompts = {"source": request.source, "negative_prompt": request.negative_prompt}
+    prompts |= {f"target {i}": target for i, target in enumerate(request.targets, 1)}
+    for name, text in prompts.items():
+        if not isinstance(text, str):
+            raise EditError(f"{name} must be text, not {type(text).__name__}.")
+        if len(text) > LONGEST_PROMPT:
+            raise EditError(
+                f"{name} has {len(text)} characters; up to {LONGEST_PROMPT} are allowed. Please shorten it."
+            )
+    request.validated()
+    offered = tuple(dict.fromkeys((settings.model, *settings.models)))
+    if request.model not in offered:
+        raise EditError(f"The model '{request.model}' is not offered here. Models: {', '.join(offered)}.")
+    _check_most("target prompts", len(request.targets), settings.max_targets)
+    _check_most("frames", request.max_frames, settings.max_frames)
+    _check_most("steps", request.steps, settings.max_steps)
+
+
+def check_disk(settings: Settings) -> None:
+    """Raise `EditError` when the disk is too full for another job."""
+    free = files.free_mb(settings.data)
+    if free < settings.disk_floor_mb:
+        raise EditError("The server's disk is nearly full, so it takes no new edits now. Please try again later.")
+
+
+def _check_most(what: str, given: int, most: int) -> None:
+    if given > most:
+        raise EditError(f"{given} {what} were asked for; this server allows up to {most}. Please choose fewer.")

@@ -1,0 +1,152 @@
+"""The working half of the store: who runs which job, proven by a lease.
+
+A claim names job, server and run number. Every later word about the job is accepted only while that claim still
+stands, so a server that slept through its lease cannot disturb the one that took over.
+"""
+
+import json
+import logging
+import secrets
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from editor.events import EditResult, Progress
+from editor.jobs.store import Store
+
+log = logging.getLogger(__name__)
+
+RUN_AGAIN = "The edit was interrupted and is being run again."
+LOST_TWICE = (
+    "The edit was interrupted twice while it ran, most likely because memory ran out. "
+    "Try fewer frames, a smaller size or fewer targets."
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run one job once."""
+
+    job_id: str
+    server: str
+    run: int
+    request: dict[str, Any]
+    """`EditRequest.to_dict()`, as it was stored: perhaps by an older version of this program."""
+
+
+class Claims:
+    """What one server process does with jobs."""
+
+    def __init__(self, store: Store, lease: float) -> None:
+        self.database = store.database
+        self.lease = lease
+        self.server = secrets.token_hex(8)
+
+    def take(self, slot: str) -> Claim | None:
+        """The first waiting job, now running under this server; None when there is none or the slot is taken.
+
+        A slot is one device. At most one job runs per slot, whichever server asks, and one per visitor.
+        """
+        now = time.time()
+        with self.database.transaction() as db:
+            _recover(db, now)
+            if db.execute("SELECT 1 FROM jobs WHERE state = 'running' AND slot = ?", (slot,)).fetchone():
+                return None
+            row = db.execute(
+                "SELECT id, runs, request FROM jobs WHERE state = 'queued' AND ready = 1"
+                " AND owner NOT IN (SELECT owner FROM jobs WHERE state = 'running') ORDER BY seq LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE jobs SET state = 'running', server = ?, slot = ?, lease = ?, runs = runs + 1, started = ?,"
+                " stop = 0, stage = NULL, done = 0, total = 0, seconds_left = NULL WHERE id = ?",
+                (self.server, slot, now + self.lease, now, row["id"]),
+            )
+        return Claim(row["id"], self.server, row["runs"] + 1, json.loads(row["request"]))
+
+    def tick(self, claim: Claim, progress: Progress | None, previews: int) -> bool | None:
+        """Renew the lease and store how far the job is. Returns whether to stop it; None when the claim is lost.
+
+        `progress` None keeps what is stored; `previews` is how many previews were written since the last tick.
+        """
+        stage = progress and (progress.stage, progress.done, progress.total, progress.seconds_left, progress.message)
+        news = ", stage = ?, done = ?, total = ?, seconds_left = ?, message = ?" if stage else ""
+        with self.database.transaction() as db:
+            row = db.execute(
+                f"UPDATE jobs SET lease = ?, preview = preview + ?{news} WHERE {_STANDS} RETURNING stop",
+                (time.time() + self.lease, previews, *(stage or ()), *_key(claim)),
+            ).fetchone()
+        return None if row is None else bool(row["stop"])
+
+    def finish(self, claim: Claim, results: tuple[EditResult, ...], folder: Path) -> bool:
+        """Publish the results, all at once. `folder` is the job's. False when the claim is lost."""
+        stored = [
+            {
+                "target": result.target,
+                **{
+                    name: getattr(result, name).relative_to(folder).as_posix()
+                    for name in ("edited", "side_by_side", "poster", "manifest")
+                },
+                "summary": result.summary,
+            }
+            for result in results
+        ]
+        return self._end(claim, "done", results=json.dumps(stored))
+
+    def fail(self, claim: Claim, message: str) -> bool:
+        """End the job with an explanation for a person. False when the claim is lost."""
+        return self._end(claim, "failed", error=message)
+
+    def cancelled(self, claim: Claim) -> bool:
+        """The job stopped because its owner asked. False when the claim is lost."""
+        return self._end(claim, "cancelled")
+
+    def hand_back(self, claim: Claim) -> None:
+        """This server leaves: the job waits again, at its old place, and nothing is held against it."""
+        with self.database.transaction() as db:
+            _requeue(db, _STANDS, _key(claim), counted=False)
+
+    def lose(self, claim: Claim) -> None:
+        """The worker ended without a word: once the job is run again, then it fails."""
+        with self.database.transaction() as db:
+            _requeue(db, _STANDS, _key(claim), counted=True)
+
+    def _end(self, claim: Claim, state: str, results: str | None = None, error: str | None = None) -> bool:
+        with self.database.transaction() as db:
+            changed = db.execute(
+                "UPDATE jobs SET state = ?, ended = ?, results = ?, error = ?, address = '', message = '',"
+                f" seconds_left = NULL WHERE {_STANDS}",
+                (state, time.time(), results, error, *_key(claim)),
+            ).rowcount
+        return bool(changed)
+
+
+_STANDS = "id = ? AND server = ? AND runs = ? AND state = 'running'"
+
+
+def _key(claim: Claim) -> tuple[str, str, int]:
+    return claim.job_id, claim.server, claim.run
+
+
+def _recover(db: sqlite3.Connection, now: float) -> None:
+    """Jobs whose server was not heard of within its lease wait again, once."""
+    _requeue(db, "state = 'running' AND lease < ?", (now,), counted=True)
+
+
+def _requeue(db: sqlite3.Connection, which: str, values: tuple, counted: bool) -> None:
+    """Running jobs become waiting ones; cancelled when a stop was asked for, failed when lost for the second time."""
+    ended = f"ended = {time.time()!r}, address = '', message = '', seconds_left = NULL"
+    db.execute(f"UPDATE jobs SET state = 'cancelled', {ended} WHERE ({which}) AND stop = 1", values)
+    if counted:
+        db.execute(
+            f"UPDATE jobs SET state = 'failed', error = ?, {ended} WHERE ({which}) AND losses >= 1",
+            (LOST_TWICE, *values),
+        )
+    db.execute(
+        "UPDATE jobs SET state = 'queued', server = NULL, slot = NULL, lease = NULL, started = NULL, stage = NULL,"
+        f" done = 0, total = 0, seconds_left = NULL, message = ?, losses = losses + ? WHERE {which}",
+        (RUN_AGAIN, int(counted), *values),
+    )

@@ -1,0 +1,39 @@
+"""The real engine of a job: `editor.pipeline.edit` with models that stay loaded from one job to the next.
+
+Torch is imported inside the functions, so it loads only in the process that computes.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from editor.events import EditResult, Emit, Progress, Stage
+from editor.jobs.files import CLIP
+from editor.request import EditRequest
+from editor.settings import Settings
+
+if TYPE_CHECKING:
+    from editor.diffusion.models import Models
+
+_warm: dict[str, "Models"] = {}
+"""The model of the last job, by name: at most one, because two may not fit the device together."""
+
+
+def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> tuple[EditResult, ...]:
+    """Edit `job_dir/clip.mp4` as `request` says. Writes results inside `job_dir`. Raises `EditError`, `Cancelled`."""
+    from editor.cache import InversionCache
+    from editor.pipeline import edit
+
+    models = _load(request.model, settings, emit)
+    cache = InversionCache(settings.data / "inversions", settings.cache_mb * 10**6)
+    return edit(job_dir / CLIP, request, models, job_dir / "result", emit, cache)
+
+
+def _load(name: str, settings: Settings, emit: Emit) -> "Models":
+    """The warm model `name`; otherwise it is loaded, after the one before it was let go."""
+    from editor.diffusion.models import load_models
+
+    if name not in _warm:
+        _warm.clear()
+        emit(Progress(Stage.PREPARE, 0, 1, message=f"Loading the model '{name}'."))
+        _warm[name] = load_models(name, settings)
+    return _warm[name]

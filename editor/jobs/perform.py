@@ -1,0 +1,86 @@
+"""Run the engine in this process: under the device lock, stoppable at every event, failures told in plain words."""
+
+import errno
+import importlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from editor.events import Cancelled, EditError, EditResult, Emit, Event, Preview, Progress
+from editor.jobs.executor import Ending, Outcome, PreviewSaved, Report, Task
+from editor.jobs.lock import device_lock
+from editor.media import write_preview
+from editor.request import EditRequest
+from editor.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Engine = Callable[[Path, EditRequest, Settings, Emit], tuple[EditResult, ...]]
+
+
+class Performer:
+    """Runs tasks with the engine named "module:function", which is imported at the first task and kept."""
+
+    def __init__(self, engine: str, settings: Settings, preview_interval: float) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.preview_interval = preview_interval
+
+    def run(self, slot: str, task: Task, report: Report, stopped: Callable[[], bool]) -> Outcome:
+        """Compute `task` on the device `slot` as soon as that is free. Raises nothing: every end is an `Outcome`."""
+        try:
+            engine = self._load()
+            emit = Reporter(task, report, stopped, self.preview_interval)
+            with device_lock(self.settings.data / f"{slot}.lock", stopped):
+                return Outcome(Ending.DONE, results=engine(task.folder, task.request, self.settings, emit))
+        except Cancelled:
+            return Outcome(Ending.STOPPED)
+        except EditError as error:
+            return Outcome(Ending.FAILED, message=str(error))
+        except Exception as error:  # whatever an engine may raise must reach the visitor as a sentence
+            log.exception("the edit in %s failed", task.folder)
+            return Outcome(Ending.FAILED, message=explain(error))
+
+    def _load(self) -> Engine:
+        module, _, function = self.engine.partition(":")
+        return getattr(importlib.import_module(module), function)
+
+
+class Reporter:
+    """The `emit` that an engine gets: raises `Cancelled` when asked to stop, turns previews into files."""
+
+    def __init__(self, task: Task, report: Report, stopped: Callable[[], bool], interval: float) -> None:
+        self.task = task
+        self.report = report
+        self.stopped = stopped
+        self.interval = interval
+        self._next_preview = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Take one event of the edit."""
+        if self.stopped():
+            raise Cancelled
+        if isinstance(event, Progress):
+            self.report(event)
+        elif isinstance(event, Preview) and time.monotonic() >= self._next_preview:
+            self._save(event)
+            self._next_preview = time.monotonic() + self.interval
+
+    def _save(self, event: Preview) -> None:
+        """Replace the preview file at once; an edit does not fail for a preview that could not be written."""
+        try:
+            write_preview(event.original, event.guess, self.task.preview)
+        except (OSError, EditError):
+            log.warning("could not write the preview %s", self.task.preview, exc_info=True)
+            return
+        self.report(PreviewSaved(event.target_index, event.step, event.steps))
+
+
+def explain(error: Exception) -> str:
+    """A sentence for a person about an error nobody foresaw."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
+        return "There was not enough memory for this edit. Try fewer frames, a smaller size or fewer targets."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The server's disk is full. Please try again later."
+    return f"The edit failed because of an error in the program ({type(error).__name__}). The server's log has details."

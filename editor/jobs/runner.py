@@ -1,0 +1,149 @@
+"""Takes waiting jobs to the executor, one per slot, and settles what came of them."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from editor.events import EditError, EditResult
+from editor.jobs import files
+from editor.jobs.claims import Claim, Claims
+from editor.jobs.executor import Ending, Executor, Outcome, Task
+from editor.jobs.timing import Timing
+from editor.jobs.watch import Reason, Watch
+from editor.request import EditRequest
+from editor.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """One thread per slot of the executor. `run_next` does the same in the caller's thread."""
+
+    def __init__(self, claims: Claims, executor: Executor, settings: Settings, timing: Timing) -> None:
+        self.claims = claims
+        self.executor = executor
+        self.settings = settings
+        self.timing = timing
+        self._leaving = threading.Event()
+        self._wake = threading.Event()
+        self._watches: dict[str, Watch] = {}
+        self._threads = [threading.Thread(target=self._serve, args=(slot,), daemon=True) for slot in executor.slots]
+
+    def start(self) -> None:
+        """Begin to work."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """A job may be waiting: look now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Take no more jobs, hand running ones back, end the executor."""
+        self._leaving.set()
+        self.wake()
+        for watch in list(self._watches.values()):
+            watch.interrupt(Reason.SHUTDOWN)
+        self.executor.close()
+        deadline = time.monotonic() + self.timing.shutdown
+        while self._watches and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for watch in list(self._watches.values()):  # an engine that computes inline and did not stop in time
+            self.claims.hand_back(watch.claim)
+
+    def alive(self) -> bool:
+        """Whether jobs are being taken."""
+        return not self._leaving.is_set() and all(thread.is_alive() for thread in self._threads)
+
+    def busy(self) -> bool:
+        """Whether this server runs a job now."""
+        return bool(self._watches)
+
+    def run_next(self, slot: str) -> bool:
+        """Run the first waiting job on `slot`, to its end. False when there is none or the slot is taken."""
+        claim = self.claims.take(slot)
+        if claim is None:
+            return False
+        watch = Watch(self.claims, claim, self.timing.tick, self.settings.job_seconds)
+        self._watches[slot] = watch
+        try:
+            if self._leaving.is_set():  # stop() may have looked before the line above
+                watch.interrupt(Reason.SHUTDOWN)
+            self._attend(slot, claim, watch)
+        finally:
+            del self._watches[slot]
+        return True
+
+    def _serve(self, slot: str) -> None:
+        """Thread: work until told to leave. No failure of one job may end it."""
+        while not self._leaving.is_set():
+            try:
+                worked = self.run_next(slot)
+            except Exception:
+                log.exception("the runner of %s failed; going on", slot)
+                worked = False
+            if not worked:
+                self._wake.wait(self.timing.poll)
+                self._wake.clear()
+
+    def _attend(self, slot: str, claim: Claim, watch: Watch) -> None:
+        """Run one claimed job and write down how it ended. Its folder is kept only with published results."""
+        data = self.settings.data
+        folder = files.run_folder(data, claim.job_id, claim.run)
+        kept = False
+        try:
+            with watch:
+                outcome = self._execute(slot, claim, watch)
+            kept = self._settle(claim, outcome, watch.reason)
+        finally:
+            files.close_run(folder, keep=kept)
+
+    def _execute(self, slot: str, claim: Claim, watch: Watch) -> Outcome:
+        try:
+            request = EditRequest.from_dict(claim.request)
+            folder = files.open_run(self.settings.data, claim.job_id, claim.run)
+            task = Task(folder, files.preview(self.settings.data, claim.job_id), request)
+            outcome = self.executor.run(slot, task, watch.report, watch.stop)
+        except EditError as error:  # a request stored by another version of this program
+            return Outcome(Ending.FAILED, message=str(error))
+        if outcome.ending is Ending.DONE and not _complete(outcome.results, folder):
+            log.error("job %s: the engine returned results that are missing or outside %s", claim.job_id, folder)
+            return Outcome(
+                Ending.FAILED, message="The edit ended without a complete result. The server's log has details."
+            )
+        return outcome
+
+    def _settle(self, claim: Claim, outcome: Outcome, reason: Reason | None) -> bool:
+        """Write the end of a run to the store. Returns whether its results were published."""
+        if outcome.ending is Ending.DONE:
+            return self.claims.finish(claim, outcome.results, files.job_folder(self.settings.data, claim.job_id))
+        if reason is Reason.CANCEL:
+            self.claims.cancelled(claim)
+        elif reason is Reason.SHUTDOWN:
+            self.claims.hand_back(claim)
+        elif reason is Reason.LIMIT:
+            self.claims.fail(claim, _overran(self.settings.job_seconds))
+        elif outcome.ending is Ending.FAILED:
+            self.claims.fail(claim, outcome.message)
+        else:
+            log.warning("job %s, run %d: %s", claim.job_id, claim.run, outcome.message)
+            self.claims.lose(claim)
+        return False
+
+
+def _complete(results: tuple[EditResult, ...], folder: Path) -> bool:
+    """Whether every file of every result exists inside `folder` and has content."""
+
+    def good(path: Path) -> bool:
+        return path.resolve().is_relative_to(folder.resolve()) and path.is_file() and path.stat().st_size > 0
+
+    paths = [path for r in results for path in (r.edited, r.side_by_side, r.poster, r.manifest)]
+    return bool(paths) and all(good(path) for path in paths)
+
+
+def _overran(seconds: int) -> str:
+    limit = f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds} seconds"
+    return (
+        f"The edit took longer than {limit}, the limit of this server. Try fewer frames, fewer steps or a smaller size."
+    )

@@ -1,0 +1,193 @@
+"""The truth about all jobs: who may do what, and which state follows which.
+
+Several server processes may share one store. The half that visitors reach is here, the half that works on jobs
+is `editor/jobs/claims.py`.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+import sqlite3
+import time
+from pathlib import Path
+
+from editor.events import EditError, EditResult, Stage
+from editor.jobs import files
+from editor.jobs.database import Database
+from editor.jobs.view import JobState, JobView, UnknownJob
+from editor.request import EditRequest
+from editor.settings import Settings
+
+
+class Store:
+    """What visitors can do: ask for a place, look, cancel, delete."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.database = Database(data / "jobs.sqlite")
+
+    def close(self) -> None:
+        """Release the file."""
+        self.database.close()
+
+    def reserve(self, request: EditRequest, owner: str, address: str, settings: Settings) -> str:
+        """A place in the queue for a job that cannot run before `ready`; returns its id. `EditError` when full."""
+        job_id = secrets.token_hex(16)
+        hashed = hash_secret(owner)
+        with self.database.transaction() as db:
+            _refuse_when_full(db, hashed, address, settings)
+            db.execute(
+                "INSERT INTO jobs (id, state, owner, address, request, created) VALUES (?, 'queued', ?, ?, ?, ?)",
+                (job_id, hashed, address, json.dumps(request.to_dict()), time.time()),
+            )
+        return job_id
+
+    def ready(self, job_id: str) -> None:
+        """The clip is in place: the job may run."""
+        with self.database.transaction() as db:
+            db.execute("UPDATE jobs SET ready = 1 WHERE id = ?", (job_id,))
+
+    def discard(self, job_id: str) -> None:
+        """Give up a reserved place."""
+        with self.database.transaction() as db:
+            db.execute("DELETE FROM jobs WHERE id = ? AND ready = 0", (job_id,))
+
+    def view(self, job_id: str, owner: str | None = None) -> JobView:
+        """The job now. Raises `UnknownJob`."""
+        return self._view(self._row(job_id), owner)
+
+    def history(self, owner: str, limit: int) -> tuple[JobView, ...]:
+        """The owner's jobs, newest first."""
+        rows = self.database.read(
+            "SELECT * FROM jobs WHERE owner = ? AND ready = 1 ORDER BY seq DESC LIMIT ?", hash_secret(owner), limit
+        )
+        return tuple(self._view(row, owner) for row in rows)
+
+    def counts(self) -> tuple[int, int]:
+        """Numbers of waiting and of running jobs."""
+        rows = self.database.read("SELECT state, count(*) AS n FROM jobs GROUP BY state")
+        found = {row["state"]: row["n"] for row in rows}
+        return found.get("queued", 0), found.get("running", 0)
+
+    def cancel(self, job_id: str, owner: str) -> None:
+        """End a waiting job, ask a running one to stop; a finished one stays. Raises `EditError`, `UnknownJob`."""
+        _check_owner(self._row(job_id), owner, "stop")
+        with self.database.transaction() as db:
+            db.execute(
+                "UPDATE jobs SET state = 'cancelled', ended = ?, address = '' WHERE id = ? AND state = 'queued'",
+                (time.time(), job_id),
+            )
+            db.execute("UPDATE jobs SET stop = 1 WHERE id = ? AND state = 'running'", (job_id,))
+
+    def delete(self, job_id: str, owner: str) -> None:
+        """Forget a job that does not run. Raises `EditError`, `UnknownJob`."""
+        _check_owner(self._row(job_id), owner, "delete")
+        with self.database.transaction() as db:
+            if not db.execute("DELETE FROM jobs WHERE id = ? AND state != 'running'", (job_id,)).rowcount:
+                raise EditError("This edit is still running. Stop it first, then delete it.")
+
+    def ended_before(self, moment: float) -> list[str]:
+        """Ids of finished jobs that ended before `moment` (Unix seconds), oldest first."""
+        rows = self.database.read("SELECT id FROM jobs WHERE ended < ? ORDER BY ended, seq", moment)
+        return [row["id"] for row in rows]
+
+    def forget(self, job_id: str) -> bool:
+        """Drop a finished job. False when there is none of this id."""
+        with self.database.transaction() as db:
+            return bool(db.execute("DELETE FROM jobs WHERE id = ? AND ended IS NOT NULL", (job_id,)).rowcount)
+
+    def forget_reservations(self, moment: float) -> None:
+        """Drop places whose upload was not finished before `moment` (Unix seconds): the server that took it died."""
+        with self.database.transaction() as db:
+            db.execute("DELETE FROM jobs WHERE ready = 0 AND created < ?", (moment,))
+
+    def all_ids(self) -> set[str]:
+        """Ids of all jobs, also of those that are still being taken in."""
+        return {row["id"] for row in self.database.read("SELECT id FROM jobs")}
+
+    def _row(self, job_id: str) -> sqlite3.Row:
+        rows = self.database.read("SELECT * FROM jobs WHERE id = ? AND ready = 1", job_id)
+        if not rows:
+            raise UnknownJob("There is no such edit here. It may have been deleted, or removed because of its age.")
+        return rows[0]
+
+    def _view(self, row: sqlite3.Row, owner: str | None) -> JobView:
+        state = JobState(row["state"])
+        folder = files.job_folder(self.data, row["id"])
+        clip, preview = files.clip(self.data, row["id"]), files.preview(self.data, row["id"])
+        return JobView(
+            id=row["id"],
+            state=state,
+            request=json.loads(row["request"]),
+            mine=owner is not None and _is_owner(row, owner),
+            created=row["created"],
+            started=row["started"],
+            ended=row["ended"],
+            stage=Stage(row["stage"]) if row["stage"] else None,
+            done=row["done"],
+            total=row["total"],
+            seconds_left=row["seconds_left"],
+            message=row["message"],
+            position=self._position(row) if state is JobState.QUEUED else None,
+            stopping=state is JobState.RUNNING and bool(row["stop"]),
+            clip=clip if clip.is_file() else None,
+            preview=preview if row["preview"] and preview.is_file() else None,
+            preview_version=row["preview"],
+            results=_results(folder, row["results"]) if state is JobState.DONE else (),
+            error=row["error"],
+        )
+
+    def _position(self, row: sqlite3.Row) -> int:
+        ahead = self.database.read(
+            "SELECT count(*) AS n FROM jobs WHERE state = 'queued' AND ready = 1 AND seq < ?", row["seq"]
+        )
+        return ahead[0]["n"] + 1
+
+
+def hash_secret(secret: str) -> str:
+    """What the store keeps of a secret. Secrets are 256 random bits, so a plain hash cannot be searched."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _is_owner(row: sqlite3.Row, owner: str) -> bool:
+    return hmac.compare_digest(row["owner"], hash_secret(owner))
+
+
+def _check_owner(row: sqlite3.Row, owner: str, action: str) -> None:
+    if not _is_owner(row, owner):
+        raise EditError(f"Only the browser that started this edit can {action} it.")
+
+
+def _refuse_when_full(db: sqlite3.Connection, owner: str, address: str, settings: Settings) -> None:
+    """Raise `EditError` when this visitor, this address or everybody together already waits for enough."""
+
+    def count(condition: str, *values: str) -> int:
+        return db.execute(f"SELECT count(*) FROM jobs WHERE {condition}", values).fetchone()[0]
+
+    if count("state = 'queued' AND owner = ?", owner):
+        raise EditError("You already have an edit waiting. Wait until it starts, or stop it, then add the next one.")
+    active = count("state IN ('queued', 'running') AND address = ?", address) if address else 0
+    if active >= settings.jobs_per_address:
+        raise EditError(
+            f"{active} edits from your network are already waiting or running, and {settings.jobs_per_address} are "
+            "allowed at once. Please try again when one has finished."
+        )
+    queued = count("state = 'queued'")
+    if queued >= settings.queue_size:
+        raise EditError(f"The queue is full: {queued} edits are waiting. Please try again in a few minutes.")
+
+
+def _results(folder: Path, stored: str) -> tuple[EditResult, ...]:
+    """Read back what `claims.finish` stored, with absolute paths."""
+    return tuple(
+        EditResult(
+            target=item["target"],
+            edited=folder / item["edited"],
+            side_by_side=folder / item["side_by_side"],
+            poster=folder / item["poster"],
+            manifest=folder / item["manifest"],
+            summary=item["summary"],
+        )
+        for item in json.loads(stored)
+    )

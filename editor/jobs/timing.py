@@ -1,0 +1,33 @@
+"""Every waiting time of the job system, in seconds, in one place; tests shorten them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long things may take before somebody acts."""
+
+    tick: float = 0.25
+    """Between two looks at a running job: lease renewed, progress stored, cancel noticed."""
+    lease: float = 15.0
+    """A server not heard of for this long has lost its running job."""
+    poll: float = 0.5
+    """Between two looks for a waiting job when nobody wakes the runner (a job handed in by another server)."""
+    grace: float = 20.0
+    """Time that a running edit has to honour a stop before its worker is killed; a step on a CPU can be long."""
+    shutdown: float = 8.0
+    """Most time that `JobService.stop` waits for the running edit to be handed back."""
+    beat: float = 1.0
+    """Between two heartbeats of the worker process."""
+    silence: float = 120.0
+    """A worker without heartbeat for this long is taken for hung. Loading big libraries can hold it for a while."""
+    preview: float = 1.0
+    """Least time between two previews: they are files."""
+    follow: float = 0.5
+    """Between two looks of a follower."""
+    sweep: float = 60.0
+    """Between two rounds of the janitor."""
+    upload: float = 2 * 3600.0
+    """Age at which temporary uploads leave."""
+    reservation: float = 300.0
+    """Age at which a place in the queue whose upload was never finished is given free (its server died)."""
