@@ -18,7 +18,7 @@ def make_vae(latent_channels: int = LATENT_CHANNELS) -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(16, 48, 96),
+        block_out_channels=(16, 32, 64),
         layers_per_block=1,
         latent_channels=latent_channels,
         norm_num_groups=8,
@@ -35,7 +35,7 @@ def make_unet(latent_channels: int = LATENT_CHANNELS) -> UNet2DConditionModel:
         out_channels=latent_channels,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(48, 96, 160),
+        block_out_channels=(32, 96, 160),
         layers_per_block=1,
         attention_head_dim=4,  # heads per layer, under diffusers' historical name
         cross_attention_dim=TEXT_WIDTH,

@@ -1,6 +1,7 @@
 """A small classifier of demo-world frames, trained on renders only: it says what a generated picture shows."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ class Judge(nn.Module):
         widths = (3, 16, 32, 64, 96)
         stages = [
             nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GroupNorm(8, b), nn.SiLU())
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in pairwise(widths)
         ]
         self.features = nn.Sequential(*stages, nn.Conv2d(96, 96, 3, padding=1), nn.SiLU(), nn.Flatten())
         self.hidden = nn.Sequential(nn.Linear(96 * 36, 128), nn.SiLU())

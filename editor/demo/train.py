@@ -1,4 +1,4 @@
-"""Train the built-in model: `python -m editor.demo.train tokenizer|vae|unet [--minutes N] [--resume]`.
+"""Train the built-in model: `python -m editor.demo.train tokenizer|vae|unet|judge [--minutes N] [--resume]`.
 
 Every part is saved into `--out` in Stable Diffusion's folder layout, float16 safetensors in shards below 9 MB. The
 run's checkpoint, curve and sheet stay in `--work`.
@@ -14,6 +14,7 @@ from torch import nn
 
 from editor.demo.components import make_scheduler
 from editor.demo.dataset import held_out
+from editor.demo.judge import train_judge
 from editor.demo.train_tokenizer import train_tokenizer
 from editor.demo.train_unet import train_unet
 from editor.demo.train_vae import train_vae
@@ -40,6 +41,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"tokenizer: {len(tokenizer)} tokens")
     elif options.part == "vae":
         save(train_vae(work / "vae", options.minutes, options.resume, options.frames, options.device), out / "vae")
+    elif options.part == "judge":
+        train_judge(work / "judge", options.minutes, options.resume, options.frames)
     else:
         vae = AutoencoderKL.from_pretrained(out / "vae", use_safetensors=True)
         unet, text = train_unet(
@@ -70,12 +73,12 @@ def write_index(out: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m editor.demo.train", description=__doc__.split("\n\n")[0])
-    parser.add_argument("part", choices=("tokenizer", "vae", "unet"))
+    parser.add_argument("part", choices=("tokenizer", "vae", "unet", "judge"))
     parser.add_argument("--minutes", type=float, default=60, help="time budget; learning rates follow it (default 60)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --work")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "demo_model", help="model folder")
     parser.add_argument("--work", type=Path, default=ROOT / "checkpoints", help="checkpoints, curves, sheets, data")
-    parser.add_argument("--frames", type=int, default=28672, help="training frames rendered ahead (default 28672)")
+    parser.add_argument("--frames", type=int, default=24576, help="training frames rendered ahead (default 24576)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 lets PyTorch choose")
     return parser

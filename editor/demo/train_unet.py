@@ -9,10 +9,10 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from editor.demo.components import FACTOR, TOKENS, load_tokenizer, make_scheduler, make_text_encoder, make_unet
+from editor.demo.components import TOKENS, load_tokenizer, make_scheduler, make_text_encoder, make_unet
 from editor.demo.dataset import training_frames
 from editor.demo.loop import Run, grid
-from editor.demo.train_vae import frames_tensor
+from editor.demo.train_vae import decoded, encoded
 
 BATCH, PEAK = 16, 1.5e-3
 TEXT_DROPOUT = 0.1  # share of captions emptied, so that guidance has its unconditional prediction
@@ -95,12 +95,7 @@ def cached_latents(
     mark = sum(float(p.double().sum()) for p in vae.parameters())
     path = data / f"latents-{count}-{mark:.6f}.npy"
     if not path.exists():
-        vae = vae.to(device)
-        parts = [
-            vae.encode(frames_tensor(pictures[i : i + 64], device)).latent_dist.mean.half().cpu().numpy()
-            for i in range(0, count, 64)
-        ]
-        np.save(path, np.concatenate(parts) * np.float16(vae.config.scaling_factor))
+        np.save(path, encoded(vae.to(device), pictures).half().cpu().numpy())
         vae.cpu()
     flat = [text for texts in captions for text in texts]
     ids = tokenizer(flat, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt").input_ids
@@ -143,7 +138,4 @@ def sample(
     for t in scheduler.timesteps:
         with_text, without = unet(torch.cat([z, z]), t, encoder_hidden_states=words).sample.chunk(2)
         z = scheduler.step(without + guidance * (with_text - without), t, z).prev_sample
-    decoder = vae.to(device)
-    pictures = decoder.decode(z / vae.config.scaling_factor).sample.clamp(-1, 1).permute(0, 2, 3, 1)
-    assert pictures.shape[1] == side * FACTOR
-    return np.round(127.5 * (pictures.cpu().numpy() + 1)).astype(np.uint8)
+    return decoded(vae.to(device), z)

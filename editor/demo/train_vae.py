@@ -12,6 +12,7 @@ from editor.demo.dataset import training_frames
 from editor.demo.loop import Run, grid
 
 BATCH, CROP = 8, 48
+WHOLE_SHARE = 0.3  # of the steps see fewer, whole frames, so that the middle attention meets its real length
 GRADIENT_WEIGHT, KL_WEIGHT = 0.5, 3e-4
 
 
@@ -25,10 +26,8 @@ def train_vae(folder: Path, minutes: float, resume: bool, frames: int, device: s
         run.resume()
 
     def sheet() -> np.ndarray:
-        some = frames_tensor(pictures[: 7 * 64 : 64], device)
-        again = vae.decode(vae.encode(some).latent_dist.mean).sample
-        both = torch.cat([some, again]).clamp(-1, 1).permute(0, 2, 3, 1)
-        return grid(np.round(127.5 * (both.cpu().numpy() + 1)).astype(np.uint8), 7)
+        some = pictures[: 7 * 64 : 64]
+        return grid(np.concatenate([some, decoded(vae, encoded(vae, some))]), 7)
 
     run.train(_crops(pictures, device, seed + run.step), lambda batch: vae_loss(vae, batch), sheet)
     run.ema.__enter__()
@@ -62,6 +61,22 @@ def fold_latent_scale(vae: AutoencoderKL, frames: torch.Tensor) -> None:
     back.weight *= std[None, :, None, None]
 
 
+@torch.no_grad()
+def encoded(vae: AutoencoderKL, frames: np.ndarray, chunk: int = 32) -> torch.Tensor:
+    """uint8 (N, H, W, 3) -> scaled latents (N, C, h, w): the posterior's mean, `chunk` frames at a time."""
+    starts, device = range(0, len(frames), chunk), str(vae.device)
+    means = [vae.encode(frames_tensor(frames[i : i + chunk], device)).latent_dist.mean for i in starts]
+    return torch.cat(means) * vae.config.scaling_factor
+
+
+@torch.no_grad()
+def decoded(vae: AutoencoderKL, latents: torch.Tensor, chunk: int = 32) -> np.ndarray:
+    """Scaled latents (N, C, h, w) -> uint8 (N, H, W, 3)."""
+    parts = [vae.decode(part / vae.config.scaling_factor).sample for part in latents.split(chunk)]
+    pictures = torch.cat(parts).clamp(-1, 1).permute(0, 2, 3, 1)
+    return np.round(127.5 * (pictures.cpu().numpy() + 1)).astype(np.uint8)
+
+
 def frames_tensor(frames: np.ndarray, device: str) -> torch.Tensor:
     """uint8 (N, H, W, 3) -> float (N, 3, H, W) in -1..1."""
     return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -70,5 +85,6 @@ def frames_tensor(frames: np.ndarray, device: str) -> torch.Tensor:
 def _crops(pictures: np.ndarray, device: str, seed: int) -> Iterator[torch.Tensor]:
     rng, side = np.random.default_rng(seed), pictures.shape[1]
     while True:
-        corners = [(int(rng.integers(len(pictures))), *rng.integers(0, side - CROP + 1, 2)) for _ in range(BATCH)]
-        yield frames_tensor(np.stack([pictures[i, y : y + CROP, x : x + CROP] for i, y, x in corners]), device)
+        crop, count = (side, max(1, BATCH * CROP**2 // side**2)) if rng.random() < WHOLE_SHARE else (CROP, BATCH)
+        corners = [(int(rng.integers(len(pictures))), *rng.integers(0, side - crop + 1, 2)) for _ in range(count)]
+        yield frames_tensor(np.stack([pictures[i, y : y + crop, x : x + crop] for i, y, x in corners]), device)
