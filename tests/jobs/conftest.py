@@ -1,0 +1,136 @@
+"""A job service with a fake engine, short waiting times, and waits on conditions."""
+
+import itertools
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editor.jobs import JobService, JobState, JobView, new_secret
+from editor.jobs.executor import Executor
+from editor.jobs.inline import InlineExecutor
+from editor.jobs.timing import Timing
+from editor.request import EditRequest
+from editor.settings import Settings
+
+ENGINE = "tests.jobs.fake_engine:run"
+QUICK = Timing(tick=0.05, poll=0.05, grace=2.0, beat=0.2, preview=0.0, follow=0.02)
+PATIENCE = 60.0
+"""Seconds until a condition that must come true is given up; a busy machine starts a process in several."""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def settings_in(data: Path, **changes: Any) -> Settings:
+    return Settings(**{"data": data, "disk_floor_mb": 0, "queue_size": 8, "job_seconds": 600, **changes})
+
+
+def asking(source: str = "steps=3", **values: Any) -> EditRequest:
+    return EditRequest.from_preset(source=source, targets=values.pop("targets", ("a blue car",)), **values)
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    """The first true value of `condition`."""
+    deadline = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+class CopiedClips:
+    """Stands in for `Intake` where the tests are not about video."""
+
+    def normalise(self, raw: Path, clip: Path, request: EditRequest) -> None:
+        clip.parent.mkdir(exist_ok=True)
+        shutil.copyfile(raw, clip)
+
+    def reuse(self, other: Path, clip: Path, request: EditRequest) -> None:
+        self.normalise(other, clip, request)
+
+
+class House:
+    """Services on one store, and short words for what tests do with them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
+        self.raw = folder / "upload.mp4"
+        self.raw.write_bytes(b"not empty")
+        self._services: list[JobService] = []
+        self._servers: list[subprocess.Popen] = []
+        self._addresses = itertools.count()
+
+    def service(self, executor: Executor | None = None, timing: Timing = QUICK, **settings: Any) -> JobService:
+        """A service that is not started."""
+        service = JobService(settings_in(self.data, **settings), ENGINE, executor, timing)
+        service.intake = CopiedClips()
+        self._services.append(service)
+        return service
+
+    def inline(self, timing: Timing = QUICK, **settings: Any) -> JobService:
+        """A service that computes in its runner's thread, not started."""
+        return self.service(InlineExecutor(ENGINE, settings_in(self.data, **settings), timing), timing, **settings)
+
+    def server(self) -> subprocess.Popen:
+        """A server process on the same store, serving."""
+        command = [sys.executable, "-m", "tests.jobs.server", str(self.data)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        self._servers.append(process)
+        assert process.stdout.readline() == b"serving\n"
+        return process
+
+    def submit(self, service: JobService, source: str = "steps=3", owner: str | None = None, **values: Any) -> JobView:
+        address = values.pop("address", f"10.0.0.{next(self._addresses)}")
+        return service.submit(self.raw, asking(source, **values), owner or new_secret(), address)
+
+    def open_gate(self) -> None:
+        """Let every run go on that waits at the gate."""
+        (self.data / "gate").touch()
+
+    def close_gate(self) -> None:
+        (self.data / "gate").unlink()
+
+    def on_device(self) -> list[tuple[str, str]]:
+        """What the engine wrote down: (begin | end | OVERLAP, job id)."""
+        log = self.data / "device.log"
+        return [tuple(line.split()) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def runs(self, job_id: str) -> int:
+        return self.on_device().count(("begin", job_id))
+
+    def close(self) -> None:
+        self.data.mkdir(exist_ok=True)
+        self.open_gate()
+        for server in self._servers:
+            server.kill()
+            server.wait()
+            server.stdout.close()
+        for service in self._services:
+            service.stop()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.close()
+
+
+def state_is(service: JobService, job: JobView, state: JobState) -> Callable[[], JobView | None]:
+    """A condition for `wait_for`. A final state other than the awaited one fails at once."""
+
+    def look() -> JobView | None:
+        now = service.view(job.id)
+        assert now.state is state or not now.state.final, f"{now.state}: {now.error}"
+        return now if now.state is state else None
+
+    return look
+
+
+def wait_until(service: JobService, job: JobView, state: JobState) -> JobView:
+    """The job, once it is in `state`."""
+    return wait_for(state_is(service, job, state))

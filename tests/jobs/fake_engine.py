@@ -1,0 +1,105 @@
+"""An engine without a model. What it does is written in the request's source prompt, as words:
+
+`steps=8` emits so many steps; `gate` waits before every step after the first until the file `<data>/gate` exists;
+`crash`, `crash-once`, `hang`, `freeze`, `freeze-once`, `noise`, `raise`, `refuse`, `memory`, `nothing`, `outside` misbehave.
+It writes down when it begins and ends in `<data>/device.log`, and OVERLAP if somebody else was on the device.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from editor.events import EditError, EditResult, Emit, Preview, Progress, Stage
+from editor.request import EditRequest
+from editor.settings import Settings
+
+SMALL = np.zeros((2, 16, 16, 3), np.uint8)
+
+
+def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> tuple[EditResult, ...]:
+    words = request.source.split()
+    steps = next((int(word[6:]) for word in words if word.startswith("steps=")), 3)
+    assert (job_dir / "clip.mp4").is_file()
+    mark = OnDevice(settings.data, job_dir)
+    try:
+        for step in range(steps):
+            emit(Progress(Stage.EDIT, step, steps, float(steps - step), "Editing."))
+            emit(Preview(0, step, steps, SMALL, SMALL + step))
+            misbehave(words, settings.data)
+            while "gate" in words and not (settings.data / "gate").exists():
+                emit(Progress(Stage.EDIT, step, steps, float(steps - step), "Editing."))
+                time.sleep(0.02)
+        emit(Progress(Stage.WRITE, 1, 1))
+    finally:
+        mark.leave()
+    if "nothing" in words:
+        return ()
+    folder = settings.data if "outside" in words else job_dir / "result"
+    return tuple(write(folder / str(i), target) for i, target in enumerate(request.targets))
+
+
+def misbehave(words: list[str], data: Path) -> None:
+    if "crash" in words or ("crash-once" in words and not (data / "crashed").exists()):
+        (data / "crashed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "noise" in words:
+        os.write(1, b"libraries print what they like\n")
+        sys.stdout.write("and so does Python\n")
+        sys.stdout.flush()
+    if "hang" in words:
+        time.sleep(600)
+    if "freeze" in words or (
+        "freeze-once" in words and not (data / "frozen").exists()
+    ):  # no thread of this process runs any more, heartbeats included
+        (data / "frozen").touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if "refuse" in words:
+        raise EditError("The clip has too few frames.")
+    if "raise" in words:
+        raise KeyError("secret internals")
+    if "memory" in words:
+        raise MemoryError
+
+
+def write(folder: Path, target: str) -> EditResult:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("edited.mp4", "side_by_side.mp4", "poster.webp", "manifest.json")
+    for name in names:
+        (folder / name).write_text(json.dumps({"target": target, "name": name}))
+    edited, side_by_side, poster, manifest = (folder / name for name in names)
+    return EditResult(target, edited, side_by_side, poster, manifest, {"psnr": 30.5, "worker": os.getpid()})
+
+
+class OnDevice:
+    """Notices when two runs are on the device at the same time, in whatever processes."""
+
+    def __init__(self, data: Path, job_dir: Path) -> None:
+        self.log = data / "device.log"
+        self.holder = data / "device.holder"
+        self.name = job_dir.parent.name
+        if self.holder.exists() and alive(int(self.holder.read_text())):
+            self.write("OVERLAP")
+        self.holder.write_text(str(os.getpid()))
+        self.write("begin")
+
+    def leave(self) -> None:
+        self.write("end")
+        self.holder.unlink(missing_ok=True)
+
+    def write(self, word: str) -> None:
+        with self.log.open("a") as file:
+            file.write(f"{word} {self.name}\n")
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
