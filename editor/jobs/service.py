@@ -82,6 +82,10 @@ class JobService:
         """
         return self._submit(request, owner, address, lambda out: self.intake.normalise(clip, out, request))
 
+    def submit_normalised(self, clip: Path, request: EditRequest, owner: str, address: str = "") -> JobView:
+        """As `submit`, for a file that `editor.media.normalise` wrote: it is taken as it is. Never pass an upload."""
+        return self._submit(request, owner, address, lambda out: self.intake.reuse(clip, out, request))
+
     def submit_again(self, job_id: str, request: EditRequest, owner: str, address: str = "") -> JobView:
         """A new job on the clip of job `job_id`, which any viewer may reuse; equal bytes let it reuse the inversion.
 

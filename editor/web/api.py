@@ -1,0 +1,112 @@
+"""The functions that programs call: `submit`, `follow`, `result` and `cancel`. Names and fields stay stable.
+
+Jobs are named by the `job` of `submit`'s answer; the `owner` secret in it is needed to cancel, and never shown again.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from editor.events import EditError
+from editor.jobs import new_secret, temporary_folder
+from editor.request import EditRequest
+from editor.settings import Settings
+from editor.web.desk import Desk
+from editor.web.view import page_view
+from editor.web.visitor import job_link, network_address, seen_address
+
+NAMES = ("submit", "follow", "result", "cancel")
+
+
+def add(desk: Desk) -> None:
+    """Register the functions in the current `gr.Blocks`."""
+    service, settings = desk.service, desk.settings
+
+    def submit(
+        clip: gr.FileData, source: str, targets: list[str], preset: str, options: dict[str, Any], request: gr.Request
+    ) -> dict[str, Any]:
+        """Queue an edit. `clip`: an uploaded video; `source`: what it shows; `targets`: what it should show instead,
+        one result each; `preset`: fast, balanced or paper; `options`: further settings by name, for example
+        {"end": 2.0, "steps": 30}, or {}. Returns {"job", "owner", "link"}: keep `owner` to be able to cancel."""
+        with told():
+            edit = _request(source, targets, preset, options)
+            owner = new_secret()
+            job = service.submit(uploaded(clip, settings), edit, owner, network_address(request))
+        return {"job": job.id, "owner": owner, "link": job_link(job.id, settings, request)}
+
+    async def follow(job: str, request: gr.Request) -> AsyncIterator[dict[str, Any]]:
+        """Tell how a job goes, at once and after every change, until it is final. Each answer has `state` (queued,
+        running, done, failed, cancelled), `fraction` 0..1, `line` (a sentence), `left` (time) and `preview`."""
+        with told():
+            async for view in service.follow(job):
+                yield _absolute(page_view(view), seen_address(request))
+
+    def result(job: str, request: gr.Request) -> list[dict[str, Any]]:
+        """The finished files of a job, one entry a target: `target`, and the addresses of `edited`, `side_by_side`,
+        `poster` and `manifest`. Says why when there are none."""
+        with told():
+            service.result(job)
+            return _absolute(page_view(service.view(job)), seen_address(request))["results"]
+
+    def cancel(job: str, owner: str) -> dict[str, Any]:
+        """Stop a job. `owner` is the secret that `submit` returned. Returns {"job", "state"}."""
+        with told():
+            view = service.cancel(job, owner)
+        return {"job": view.id, "state": str(view.state)}
+
+    gr.api(submit, api_name="submit", concurrency_limit=2)
+    gr.api(follow, api_name="follow", concurrency_limit=None)
+    gr.api(result, api_name="result", concurrency_limit=4)
+    gr.api(cancel, api_name="cancel", concurrency_limit=4)
+
+
+def uploaded(file: Any, settings: Settings) -> Path:  # noqa: ANN401 - whatever a program sends
+    """The path of an uploaded file. Raises `EditError` for anything outside the folder of uploads."""
+    path = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
+    folder = temporary_folder(settings).resolve()
+    if isinstance(path, str) and "\0" not in path:
+        found = Path(path).resolve()
+        if found.is_relative_to(folder) and found.is_file():
+            return found
+    raise EditError("The clip must be a file uploaded here; with gradio_client, pass handle_file(path).")
+
+
+def _request(source: Any, targets: Any, preset: Any, options: Any) -> EditRequest:  # noqa: ANN401
+    """The request a program asks for. Raises `EditError`."""
+    if not isinstance(source, str) or not isinstance(preset, str):
+        raise EditError("source and preset must be text.")
+    if isinstance(targets, str):
+        targets = [targets]
+    if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
+        raise EditError("targets must be a list of sentences.")
+    if not isinstance(options, dict):
+        raise EditError('options must be settings by name, for example {"steps": 30}, or {}.')
+    fixed = {"source", "targets", "preset"} & set(options)
+    if fixed:
+        raise EditError(f"{', '.join(sorted(fixed))} cannot be among the options: give it by itself.")
+    return EditRequest.from_preset(preset, source=source, targets=tuple(targets), **options)
+
+
+def _absolute(view: dict[str, Any], base: str) -> dict[str, Any]:
+    """File names below the page become full addresses."""
+
+    def full(path: str | None) -> str | None:
+        return f"{base}/{path}" if path else path
+
+    view = {**view, "clip": full(view["clip"]), "preview": full(view["preview"])}
+    files = ("edited", "side_by_side", "poster", "manifest", "strip")
+    view["results"] = [{k: full(v) if k in files else v for k, v in row.items()} for row in view["results"]]
+    return view
+
+
+class told:
+    """Turns an `EditError` into the text that a program receives."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, EditError):
+            raise gr.Error(str(error), print_exception=False) from error

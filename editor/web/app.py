@@ -1,0 +1,77 @@
+"""The web app of one installation: page, guard and theme, ready to launch."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from starlette.middleware import Middleware
+
+from editor.jobs import JobService, temporary_folder
+from editor.web.api import NAMES
+from editor.web.desk import Desk
+from editor.web.estimate import Pace
+from editor.web.examples import load_examples
+from editor.web.files import handlers
+from editor.web.guard import Guard
+from editor.web.page import Page
+from editor.web.theme import HEAD, theme
+
+STATIC = Path(__file__).parent / "static"
+
+
+class WebApp:
+    """Page and guard around one `JobService`. Building it starts nothing."""
+
+    def __init__(self, service: JobService, examples: Path | None = None) -> None:
+        self.service = service
+        self.settings = service.settings
+        # Gradio reads this when components are made; its own default is shared with every other app of the machine.
+        os.environ["GRADIO_TEMP_DIR"] = str(temporary_folder(self.settings))
+        self.pace = Pace(self.settings.data, cuda=self.settings.device == "cuda")
+        shipped = load_examples(examples) if examples else load_examples()
+        self.desk = Desk(service, self.pace, shipped)
+        self.blocks = Page(self.desk).build()
+        self.blocks.queue(max_size=30, api_open=False, default_concurrency_limit=4)
+
+    def launch(self, wait: bool = True) -> str:
+        """Serve the page; returns its local address. With `wait`, only when the server ends."""
+        _, local, _ = self.blocks.launch(
+            server_name=self.settings.host,
+            server_port=self.settings.port,
+            share=self.settings.share,
+            prevent_thread_lock=not wait,
+            quiet=not wait,
+            **self.options(),
+        )
+        return local
+
+    def options(self) -> dict[str, Any]:
+        """What Gradio is launched with, beside the address."""
+        return {
+            "show_error": False,
+            "max_file_size": f"{self.settings.max_upload_mb}mb",
+            "enable_monitoring": False,
+            "ssr_mode": False,
+            "run_history": False,
+            "strict_cors": True,
+            "blocked_paths": [str(self.settings.data / name) for name in ("jobs", "inversions", "jobs.sqlite")],
+            "app_kwargs": {"middleware": [self.guard()], "docs_url": None, "redoc_url": None},
+            "footer_links": ["api", "settings"],
+            "theme": theme(),
+            "css_paths": [STATIC / "style.css"],
+            "head": HEAD,
+        }
+
+    def guard(self) -> Middleware:
+        """The guard, told which events the page posts directly."""
+        direct = {
+            str(fn.api_name or "") for fn in self.blocks.fns.values() if not fn.queue and fn.api_name is not False
+        }
+        numbers = {str(number) for number, fn in self.blocks.fns.items() if not fn.queue}
+        return Middleware(
+            Guard,
+            upload_bytes=self.settings.max_upload_mb * 1_000_000,
+            run_names=direct | numbers,
+            call_names=NAMES,
+            handlers=handlers(self.service, self.pace, self.desk.examples),
+        )

@@ -1,0 +1,190 @@
+"""What the page does when something is clicked, without any component: the desk between the form and the job service.
+
+Methods return plain values; `editor.web.page` puts them into components.
+"""
+
+import shutil
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from editor.events import EditError
+from editor.jobs import JobService, JobView, UnknownJob, temporary_folder
+from editor.media import Interval, Limits, normalise, probe
+from editor.request import EditRequest
+from editor.web import texts
+from editor.web.estimate import Cost, Pace
+from editor.web.examples import Example, film, plan, used_frames
+from editor.web.known import unknown_words
+from editor.web.view import Json, page_view, unknown_view
+from editor.web.words import beyond_budget, compare, marked
+
+SHARED = ("source", "model", "start", "end", "fps", "max_frames", "size", "steps", "inversion", "inversion_prompt")
+"""Settings that an inversion depends on, besides the clip's bytes."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The clip in the form: a normalised file, from an upload, an example or an earlier job."""
+
+    path: Path
+    url: str
+    name: str
+    seconds: float
+    start: float
+    end: float
+    notes: tuple[str, ...] = ()
+    job: str | None = None
+    """The earlier job it comes from."""
+
+
+class Desk:
+    """Serves one installation; every method may be called from any thread."""
+
+    def __init__(self, service: JobService, pace: Pace, examples: Sequence[Example]) -> None:
+        self.service = service
+        self.settings = service.settings
+        self.pace = pace
+        self.examples = tuple(examples)
+
+    def take_upload(self, raw: Path) -> Chosen:
+        """Normalise an upload; the raw file goes. Raises `EditError`."""
+        name = raw.name
+        try:
+            return self._normalised(raw, name)
+        finally:
+            raw.unlink(missing_ok=True)
+
+    def take_example(self, index: int) -> tuple[Chosen, Example]:
+        """An example clip, and its sentences. Raises `EditError`."""
+        if not 0 <= index < len(self.examples):
+            raise EditError("There is no such example.")
+        example = self.examples[index]
+        return self._normalised(example.file, example.title), example
+
+    def take_job(self, job_id: str) -> tuple[Chosen, EditRequest]:
+        """The clip and the request of an earlier job. Raises `EditError`."""
+        job = self.service.view(job_id)
+        if job.clip is None:
+            raise EditError(texts.CLIP_LEFT)
+        request = EditRequest.from_dict(job.request)
+        seconds = probe(job.clip).seconds
+        url, end = f"job/{job.id}/clip.mp4", min(request.end or seconds, seconds)
+        return Chosen(job.clip, url, "From an earlier edit", seconds, request.start, end, job=job.id), request
+
+    def _normalised(self, raw: Path, name: str) -> Chosen:
+        folder = temporary_folder(self.settings) / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        clip = folder / "clip.mp4"
+        try:
+            info = normalise(raw, clip, Limits.from_settings(self.settings))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        first = plan(clip, 0.0, None, None, min(EditRequest().max_frames, self.settings.max_frames))
+        url = f"gradio_api/file={clip}"
+        return Chosen(clip, url, name[:60], info.seconds, 0.0, _tenth(first.end, info.seconds), info.notes)
+
+    def card(self, chosen: Chosen) -> Json:
+        """The clip as the form's card shows it."""
+        shown = {k: getattr(chosen, k) for k in ("url", "name", "seconds", "start", "end", "notes")}
+        return {**shown, "film": film(chosen.path)}
+
+    def used(self, chosen: Chosen, request: EditRequest) -> tuple[str, Interval]:
+        """The frames that will be edited as one picture, and the interval. Raises `EditError`."""
+        return used_frames(chosen.path, chosen.start, chosen.end, request.fps, request.max_frames)
+
+    def cost(self, chosen: Chosen, request: EditRequest) -> tuple[Cost, bool]:
+        """What `request` will take, and whether an earlier inversion will be reused. Raises `EditError`."""
+        interval = plan(chosen.path, chosen.start, chosen.end, request.fps, request.max_frames)
+        reused = self.reuses(chosen, request)
+        return self.pace.cost(request, len(interval.indices), reused), reused
+
+    def reuses(self, chosen: Chosen, request: EditRequest) -> bool:
+        """Whether the clip's earlier job inverted it just as `request` would."""
+        if chosen.job is None:
+            return False
+        try:
+            job = self.service.view(chosen.job)
+            earlier = EditRequest.from_dict(job.request)
+        except EditError:
+            return False
+        request = replace(request, start=chosen.start, end=chosen.end)
+        same = all(getattr(earlier, name) == getattr(request, name) for name in SHARED)
+        return same and bool(job.results)
+
+    def submit(self, chosen: Chosen, request: EditRequest, owner: str, address: str) -> JobView:
+        """Queue an edit of the chosen clip. Raises `EditError`."""
+        if chosen.job is not None:
+            return self.service.submit_again(chosen.job, request, owner, address)
+        if not chosen.path.is_file():
+            raise EditError(texts.CLIP_LEFT)
+        return self.service.submit_normalised(chosen.path, request, owner, address)
+
+    def open(self, job_id: str, owner: str | None) -> tuple[Json, JobView | None]:
+        """A job as the stage shows it; one that is gone is said to be gone."""
+        try:
+            job = self.service.view(job_id, owner)
+        except (UnknownJob, ValueError):
+            return {"job": None, "view": unknown_view("", texts.GONE)}, None
+        return {"job": job.id, "mine": job.mine, "view": page_view(job)}, job
+
+    def history(self, owner: str | None) -> list[Json]:
+        """The visitor's edits, newest first, for the list below the page."""
+        return [_history_row(job) for job in self.service.history(owner)] if owner else []
+
+    def advice(self, source: str, targets: Sequence[str], model: str) -> list[Json]:
+        """For each target: its words marked, what that means, and words that will not work."""
+        return [
+            {
+                "marked": marked(c := compare(source, target)),
+                "kind": str(c.kind),
+                "meaning": c.meaning if source.strip() else "",
+                "warnings": self.warnings(target, model),
+            }
+            for target in targets
+        ]
+
+    def warnings(self, prompt: str, model: str) -> list[str]:
+        """Words of a prompt that the model does not know or will not read."""
+        found = []
+        if unknown := unknown_words(prompt, model):
+            named = ", ".join(f"“{word}”" for word in unknown)
+            found.append(f"The built-in model does not know {named}.")
+        if cut := beyond_budget(prompt):
+            found.append(f"Too long: the model will not read “{cut}”.")
+        return found
+
+
+def _history_row(job: JobView) -> Json:
+    view = page_view(job)
+    poster = view["results"][0]["poster"] if view["results"] else None
+    first = view["targets"][0] if view["targets"] else {"marked": "", "text": ""}
+    more = len(view["targets"]) - 1
+    suffix = f" <small>and {more} more</small>" if more > 0 else ""
+    return {
+        "id": job.id,
+        "state": view["state"],
+        "final": view["final"],
+        "title": view["title"],
+        "poster": poster,
+        "marked": first["marked"] + suffix,
+        "text": first["text"],
+        "when": view["title"] if job.state != "done" else _ago(job),
+    }
+
+
+def _ago(job: JobView) -> str:
+    passed = max(0.0, time.time() - (job.ended or job.created))
+    if passed < 60:
+        return "just now"
+    if passed < 3600:
+        return f"{passed / 60:.0f} min ago"
+    return f"{passed / 3600:.0f} h ago" if passed < 86400 else f"{passed / 86400:.0f} days ago"
+
+
+def _tenth(value: float, most: float) -> float:
+    """Rounded to the slider's step, never past the clip's end."""
+    return min(round(value, 1), most)

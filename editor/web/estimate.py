@@ -1,0 +1,131 @@
+"""What an edit will cost, before it runs: UNet evaluations by counting, seconds by what this machine took before.
+
+The count follows the method's rows: the inversion has one row per frame and step, the edit one for the target, one for
+guidance and one for the source while something reads it. Speed is remembered in the data folder after each job.
+"""
+
+import json
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from editor.media.files import replacing
+from editor.request import EditRequest
+
+log = logging.getLogger(__name__)
+
+BACKWARD = 2.1
+"""A pass forward and back to the text embedding, in forward passes (measured: 1 + 1.08)."""
+FIRST_GUESS = {"demo": 0.012, "sd": 2.5}
+"""Seconds of one evaluation of one frame before anything was measured: two CPU cores, built-in model and SD 1.5."""
+FIRST_GUESS_CUDA = {"demo": 0.002, "sd": 0.03}
+WEIGHT = 0.5
+"""Share of the newest job in the remembered speed: machines change load, but one odd job should not decide."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The expected cost of one edit. `measured` is False while the seconds are a first guess."""
+
+    frames: int
+    evaluations: float
+    """UNet evaluations of one frame's latents, over all targets."""
+    seconds: float
+    memory_gb: float
+    measured: bool
+
+
+def inversion_evaluations(request: EditRequest) -> float:
+    """UNet evaluations per frame that all targets share."""
+    fit = 0.0
+    if request.inversion == "null_text":
+        start, end = request.null_text_window
+        fitted = 1.0 if request.preset == "paper" else end - start  # the published way fits on every step
+        fit = request.steps * fitted * (request.null_text_inner_steps * BACKWARD + 2)
+    return request.steps + fit
+
+
+def edit_evaluations(request: EditRequest) -> float:
+    """UNet evaluations per frame for one target prompt."""
+    guided = request.guidance_stop if request.guidance_scale > 1 else 0.0
+    if request.inversion != "pinned":
+        return request.steps * (2 + 2 * guided)  # source and target, each with and without text
+    source_read = 1.0 if request.residual > 0 else max(request.replace_window, request.refine_window)
+    return request.steps * (1 + guided + source_read)
+
+
+def evaluations(request: EditRequest, frames: int, reused: bool = False) -> float:
+    """UNet evaluations of the whole job; `reused` when the inversion is kept from an earlier one."""
+    shared = 0.0 if reused else inversion_evaluations(request)
+    return frames * (shared + max(1, len(request.targets)) * edit_evaluations(request))
+
+
+class Pace:
+    """Remembered seconds per evaluation, by model and size, in one small file of the data folder."""
+
+    def __init__(self, data: Path, cuda: bool = False) -> None:
+        self._file = data / "pace.json"
+        self._lock = Lock()
+        self._cuda = cuda
+        self._known: dict[str, float] = _read(self._file)
+        self._seen: set[str] = set()
+
+    def per_evaluation(self, request: EditRequest) -> tuple[float, bool]:
+        """Seconds per evaluation, and whether they were measured here."""
+        known = self._known.get(_key(request))
+        if known:
+            return known, True
+        table = FIRST_GUESS_CUDA if self._cuda else FIRST_GUESS
+        return table["demo" if request.model == "demo" else "sd"], False
+
+    def learn(self, job_id: str, request: EditRequest, frames: int, seconds: float) -> None:
+        """Take a finished job into account, once."""
+        work = evaluations(request, frames)
+        with self._lock:
+            if job_id in self._seen or work <= 0 or not (math.isfinite(seconds) and seconds > 0):
+                return
+            self._seen.add(job_id)
+            old = self._known.get(_key(request))
+            new = seconds / work
+            self._known[_key(request)] = new if old is None else (1 - WEIGHT) * old + WEIGHT * new
+            try:
+                with replacing(self._file) as temporary:
+                    temporary.write_text(json.dumps(self._known, indent=1))
+            except OSError:
+                log.warning("the measured speed could not be kept in %s", self._file, exc_info=True)
+
+    def cost(self, request: EditRequest, frames: int, reused: bool = False) -> Cost:
+        """What `request` on `frames` frames will take."""
+        pace, measured = self.per_evaluation(request)
+        work = evaluations(request, frames, reused)
+        return Cost(frames, work, work * pace, memory_gb(request, frames), measured)
+
+
+def memory_gb(request: EditRequest, frames: int) -> float:
+    """Rough peak memory in gigabytes: the program and weights, and the activations of all rows of one step.
+
+    Measured on Stable Diffusion 1.5 in float32: about 0.25 GB a row and frame at 64 x 64 latents.
+    """
+    rows = 4 if request.inversion != "pinned" else 3
+    if request.model == "demo":
+        return 0.9 + rows * frames * 0.004
+    side = request.size or 512
+    return 4.5 + rows * frames * 0.25 * (side / 512) ** 2
+
+
+def _key(request: EditRequest) -> str:
+    return f"{request.model}@{request.size or 'own'}"
+
+
+def _read(path: Path) -> dict[str, float]:
+    """The remembered speeds; a missing or damaged file is an empty memory."""
+    try:
+        values = json.loads(path.read_text())
+        return {str(k): float(v) for k, v in values.items() if 0 < float(v) < 1e4}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError, OSError):
+        log.warning("the measured speeds in %s cannot be read; they start anew", path)
+        return {}

@@ -1,0 +1,143 @@
+"""What the guard answers itself: the files of jobs, the example clips, and the health of the server.
+
+No request path ever becomes a file path: names are looked up in what the job service says exists.
+"""
+
+import asyncio
+import io
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from editor.events import EditError
+from editor.jobs import JobService, JobState, JobView, UnknownJob
+from editor.media import contact_sheet, probe, read_thumbnails
+from editor.request import EditRequest
+from editor.web.estimate import Pace
+from editor.web.examples import Example
+from editor.web.guard import Handler
+from editor.web.view import RESULT_FILES, page_view, unknown_view
+
+STRIP_HEIGHT = 96
+STRIP_FRAMES = 8
+MEDIA_TYPES = {".mp4": "video/mp4", ".webp": "image/webp", ".json": "application/json"}
+_drawing = asyncio.Semaphore(2)
+"""Strips are drawn by ffmpeg: two at a time leave the processor to the edit."""
+
+
+def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...]) -> dict[str, Handler]:
+    """The guard's own answers, by the first part of the path."""
+
+    async def healthz(request: Request, values: dict[str, str]) -> Response:
+        health = await run_in_threadpool(service.health)
+        return JSONResponse(_public_health(health), 200 if health.ok else 503, headers=_fresh())
+
+    async def job(request: Request, values: dict[str, str]) -> Response:
+        try:
+            view = await run_in_threadpool(service.view, values["job_id"])
+        except (UnknownJob, ValueError) as error:
+            message = str(error) if isinstance(error, UnknownJob) else "There is no such edit."
+            return JSONResponse(unknown_view("", message), 404, headers=_fresh())
+        name = values["name"]
+        if name == "view.json":
+            learn_from(view, pace)
+            return JSONResponse(page_view(view), headers=_fresh())
+        if name.endswith("/strip.webp"):
+            return await _strip(view, name)
+        path = job_files(view).get(name)
+        return _not_here() if path is None else _file(path, view, name, request)
+
+    async def example(request: Request, values: dict[str, str]) -> Response:
+        number, _, suffix = values["name"].partition(".")
+        if not number.isascii() or not number.isdigit() or int(number[:4]) >= len(examples):
+            return _not_here()
+        clip = examples[int(number[:4])]
+        if suffix == "mp4":
+            return FileResponse(clip.file, media_type="video/mp4", headers={"Cache-Control": "public, max-age=3600"})
+        if suffix != "webp":
+            return _not_here()
+        poster = await run_in_threadpool(clip.poster)
+        return Response(poster, media_type="image/webp", headers={"Cache-Control": "public, max-age=3600"})
+
+    return {"healthz": healthz, "job": job, "example": example}
+
+
+def job_files(view: JobView) -> Mapping[str, Path]:
+    """The files of a job that may be fetched, by the name they have below `job/<id>/`."""
+    files = {"clip.mp4": view.clip, "preview.webp": view.preview}
+    for number, result in enumerate(view.results):
+        for name in RESULT_FILES:
+            path = getattr(result, name)
+            files[f"{number}/{path.name}"] = path
+    return {name: path for name, path in files.items() if path is not None}
+
+
+def learn_from(view: JobView, pace: Pace) -> None:
+    """Remember how long a finished job took."""
+    if view.state is not JobState.DONE or view.started is None or view.ended is None or not view.results:
+        return
+    frames = view.results[0].summary.get("frames")
+    if isinstance(frames, int) and frames > 0:
+        pace.learn(view.id, EditRequest.from_dict(view.request), frames, view.ended - view.started)
+
+
+def _file(path: Path, view: JobView, name: str, request: Request) -> Response:
+    """A file with ranges (a player seeks), kept by the browser where its content cannot change."""
+    lasting = name != "preview.webp"
+    headers = {"Cache-Control": "private, max-age=86400" if lasting else "no-store"}
+    if "download" in request.query_params:
+        headers["Content-Disposition"] = f'attachment; filename="{_download_name(view, name)}"'
+    if not path.is_file():  # deleted since the view was made
+        return _not_here()
+    return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix, "application/octet-stream"), headers=headers)
+
+
+def _download_name(view: JobView, name: str) -> str:
+    number, _, file = name.rpartition("/")
+    several = len(view.results) > 1 and number
+    return f"recast-{view.id[:8]}-" + (f"{int(number) + 1}-{file}" if several else file)
+
+
+async def _strip(view: JobView, name: str) -> Response:
+    number = name.partition("/")[0]
+    if not number.isascii() or not number.isdigit() or int(number[:4]) >= len(view.results) or view.clip is None:
+        return _not_here()
+    request = EditRequest.from_dict(view.request)
+    async with _drawing:
+        try:
+            edited = view.results[int(number[:4])].edited
+            picture = await run_in_threadpool(_draw_strip, view.clip, edited, request.start)
+        except (EditError, OSError):
+            return _not_here()
+    return Response(picture, media_type="image/webp", headers={"Cache-Control": "private, max-age=86400"})
+
+
+@lru_cache(maxsize=64)
+def _draw_strip(clip: Path, edited: Path, start: float) -> bytes:
+    """Original above edited at the same moments, as webp."""
+    seconds = probe(edited).seconds
+    end = min(start + seconds, probe(clip).seconds)
+    above, _ = read_thumbnails(clip, start, end, None, STRIP_FRAMES, STRIP_HEIGHT)
+    below, _ = read_thumbnails(edited, 0.0, None, STRIP_FRAMES / seconds, STRIP_FRAMES, STRIP_HEIGHT)
+    out = io.BytesIO()
+    sheet = contact_sheet({"original": above, "edited": below}, STRIP_FRAMES, STRIP_HEIGHT)
+    Image.fromarray(sheet).save(out, "webp", quality=85)
+    return out.getvalue()
+
+
+def _public_health(health: Any) -> dict[str, Any]:  # noqa: ANN401 - a frozen dataclass of plain values
+    return {"ok": health.ok, "worker": health.worker, "queued": health.queued, "accepting": health.accepting}
+
+
+def _fresh() -> dict[str, str]:
+    return {"Cache-Control": "no-store"}
+
+
+def _not_here() -> Response:
+    return JSONResponse({"error": "There is nothing at this address."}, 404, headers=_fresh())

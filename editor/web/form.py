@@ -1,0 +1,167 @@
+"""The form's settings, derived from `EditRequest`: one component per field, and the way back to a request."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields
+from typing import Any, get_args, get_origin
+
+import gradio as gr
+
+from editor.events import EditError
+from editor.request import EditRequest, Window
+from editor.settings import Settings
+from editor.web.view import label
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Frames": ("max_frames", "fps", "size"),
+    "Steering": ("steps", "guidance_scale", "guidance_stop", "negative_prompt"),
+    "Staying with the clip": (
+        "inversion",
+        "inversion_prompt",
+        "residual",
+        "guidance_base",
+        "null_text_inner_steps",
+        "null_text_window",
+        "self_attention",
+        "self_attention_window",
+    ),
+    "From frame to frame": ("frame_attention", "dense_layers"),
+    "Words": ("replace_window", "refine_window", "word_weights"),
+    "Place and detail": (
+        "blend",
+        "blend_threshold",
+        "blend_start",
+        "spatial_pixel_weight",
+        "spatial_gradient_weight",
+        "spatial_window",
+        "spatial_every",
+    ),
+}
+"""Headings of the advanced settings and what stands below each; a field that is in none goes to the last."""
+
+Fields = dict[str, Field]
+
+
+def advanced_fields() -> Fields:
+    """The fields of the advanced settings by name, in the order of the form."""
+    known = {f.name: f for f in fields(EditRequest) if f.metadata["advanced"]}
+    ordered = [name for names in GROUPS.values() for name in names if name in known]
+    ordered += [name for name in known if name not in ordered]
+    return {name: known[name] for name in ordered}
+
+
+def advanced_components(settings: Settings, preset: str) -> dict[str, gr.components.Component]:
+    """Draw all advanced settings at the current place of the page; values are those of `preset`."""
+    known = advanced_fields()
+    values = form_values(EditRequest.from_preset(preset))
+    placed = {name for names in GROUPS.values() for name in names}
+    late = tuple(name for name in known if name not in placed)
+    drawn = {}
+    for n, (heading, names) in enumerate(GROUPS.items()):
+        names = names + (late if n == len(GROUPS) - 1 else ())
+        gr.HTML(f"<h3>{heading}</h3>", elem_classes="group-heading", apply_default_css=False)
+        for name in names:
+            drawn[name] = _component(known[name], values[name], settings)
+    return {name: drawn[name] for name in known}
+
+
+def _component(f: Field, value: Any, settings: Settings) -> gr.components.Component:  # noqa: ANN401
+    """The form field of a request field: kind by type, range and explanation by its metadata."""
+    common = {"label": label(f.name), "info": f.metadata["help"], "value": value, "elem_id": f"set-{f.name}"}
+    low, choices = f.metadata.get("low"), f.metadata.get("choices")
+    high = _ceiling(f.name, f.metadata.get("high"), settings)
+    if f.type is bool:
+        return gr.Checkbox(**common)
+    if choices:
+        return gr.Radio([(choice.replace("_", " "), choice) for choice in choices], **common)
+    if f.type == Window:
+        return gr.Textbox(placeholder="0.5 to 1", max_lines=1, **common)
+    if get_origin(f.type) is Mapping:
+        return gr.Textbox(placeholder="snow=1.5, car=0.8", max_lines=1, **common)
+    if type(None) in get_args(f.type):
+        return gr.Number(minimum=low, maximum=high, precision=0 if int in get_args(f.type) else None, **common)
+    if f.type in (int, float):
+        return gr.Slider(low, high, step=1 if f.type is int else 0.05, **common)
+    return gr.Textbox(max_lines=2, **common)
+
+
+def _ceiling(name: str, high: float | None, settings: Settings) -> float | None:
+    """The upper end of a range: the request's, or less where this installation allows less."""
+    allowed = {"max_frames": settings.max_frames, "steps": settings.max_steps}.get(name)
+    return high if allowed is None or high is None else min(high, allowed)
+
+
+def form_values(request: EditRequest) -> dict[str, Any]:
+    """The advanced settings of a request as the form shows them."""
+    return {name: _shown(getattr(request, name)) for name in advanced_fields()}
+
+
+def _shown(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, tuple):
+        return f"{value[0]:g} to {value[1]:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{word}={weight:g}" for word, weight in value.items())
+    return value
+
+
+def parse_setting(f: Field, value: Any) -> Any:  # noqa: ANN401
+    """One form value as the request wants it. Raises `EditError`."""
+    if f.type == Window:
+        return parse_window(value)
+    if get_origin(f.type) is Mapping:
+        return parse_weights(value)
+    if f.type is int:
+        return int(value)
+    return value
+
+
+def parse_window(text: str) -> Window:
+    """`0.5 to 1`, also `0.5-1` or `0.5, 1`. Raises `EditError`."""
+    numbers = re.findall(r"\d*\.?\d+", str(text))
+    if len(numbers) != 2:
+        raise EditError(f"“{text}” is not a part of the steps. Write two numbers from 0 to 1, for example: 0.5 to 1.")
+    start, end = (float(n) for n in numbers)
+    if not 0 <= start <= end <= 1:
+        raise EditError(f"“{text}” must go upwards within 0 to 1, for example: 0.5 to 1.")
+    return start, end
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """`snow=1.5, car=0.8`. Raises `EditError`."""
+    weights = {}
+    for part in filter(None, (p.strip() for p in re.split(r"[,\n]", text or ""))):
+        word, _, number = part.partition("=")
+        try:
+            weights[word.strip()] = float(number)
+        except ValueError:
+            message = f"“{part}” is not a word with its strength. Write for example: snow=1.5, car=0.8."
+            raise EditError(message) from None
+    return weights
+
+
+def split_targets(text: str) -> tuple[str, ...]:
+    """One target a line; empty lines do not count."""
+    return tuple(line.strip() for line in (text or "").splitlines() if line.strip())
+
+
+def build_request(
+    source: str,
+    targets: str,
+    preset: str,
+    model: str,
+    advanced: Sequence[Any],
+    interval: tuple[float, float | None] = (0.0, None),
+) -> EditRequest:
+    """The request that the form describes, not yet validated. Raises `EditError` on text that cannot be read."""
+    known = advanced_fields()
+    values = {name: parse_setting(f, value) for (name, f), value in zip(known.items(), advanced, strict=True)}
+    start, end = interval
+    return EditRequest(
+        source=(source or "").strip(),
+        targets=split_targets(targets),
+        preset=preset,
+        model=model,
+        start=start,
+        end=end,
+        **values,
+    )

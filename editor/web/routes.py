@@ -1,0 +1,138 @@
+"""Every route of the running app, and whether it is answered: the one table the guard reads.
+
+A route that is not in the table is refused. A test compares the table with the routes Gradio registers, so an
+upgrade that brings a new one fails there and not in public.
+"""
+
+import re
+from enum import Enum
+from functools import cache
+
+
+class Rule(Enum):
+    """What the guard does with a request for a route."""
+
+    OPEN = "passed on"
+    JSON = "passed on when the body is small, well-formed JSON"
+    UPLOAD = "passed on when it is one multipart body within the upload limit"
+    OURS = "answered by the guard's own handlers"
+    CLOSED = "answered with 404"
+
+
+API = "/gradio_api"
+
+_OPEN = (
+    "/",
+    "/config",
+    "/static/{path:path}",
+    "/assets/{path:path}",
+    "/theme.css",
+    "/favicon.ico",
+    "/robots.txt",
+    "/manifest.json",
+    f"{API}/theme.css",
+    f"{API}/app_id",
+    f"{API}/info",
+    f"{API}/startup-events",
+    f"{API}/heartbeat/{{session_hash}}",
+    f"{API}/queue/data",
+    f"{API}/call/{{api_name}}/{{event_id}}",
+    f"{API}/upload_progress",
+    f"{API}/file={{path_or_url:path}}",
+)
+
+_JSON = (
+    f"{API}/run/{{api_name}}",
+    f"{API}/call/{{api_name}}",
+    f"{API}/queue/join",
+    f"{API}/cancel",
+    f"{API}/reset",
+)
+
+_CLOSED = {
+    "GET": (
+        "/openapi.json",
+        "/logout",
+        "/svelte/{path:path}",
+        f"{API}/deep_link",
+        "/pwa_icon/{size}",
+        "/pwa_icon",
+        "/monitoring",
+        "/monitoring/summary",
+        "/monitoring/{key}",
+        f"{API}/user",
+        f"{API}/login_check",
+        f"{API}/token",
+        f"{API}/dev/reload",
+        f"{API}/runs",
+        f"{API}/run-history/buckets",
+        f"{API}/run-history/records",
+        f"{API}/run-history/records/{{endpoint}}/{{record_id}}/assets/{{asset_id}}",
+        f"{API}/openapi.json",
+        f"{API}/custom_component/{{id}}/{{environment}}/{{type}}/{{file_name}}",
+        f"{API}/proxy={{url_path:path}}",
+        f"{API}/stream/{{session_hash}}/{{run}}/{{component_id}}/playlist.m3u8",
+        f"{API}/stream/{{session_hash}}/{{run}}/{{component_id}}/{{segment_id}}.{{ext}}",
+        f"{API}/stream/{{session_hash}}/{{run}}/{{component_id}}/playlist-file",
+        f"{API}/file/{{path:path}}",
+        f"{API}/call/v2/{{api_name}}/{{event_id}}",
+        f"{API}/queue/status",
+        f"{API}/vibe-code",
+    ),
+    "POST": (
+        "/login",
+        f"{API}/run-history/connect",
+        f"{API}/stream/{{event_id}}",
+        f"{API}/stream/{{event_id}}/close",
+        f"{API}/api/{{api_name}}",
+        f"{API}/call/v2/{{api_name}}",
+        f"{API}/component_server",
+        f"{API}/process_recording",
+        f"{API}/vibe-edit",
+        f"{API}/undo-vibe-edit",
+        f"{API}/vibe-code",
+        f"{API}/vibe-starter-queries",
+    ),
+}
+
+_OURS = ("/healthz", "/job/{job_id}/{name:path}", "/example/{name}")
+
+
+def table() -> dict[tuple[str, str], Rule]:
+    """(method, path template) -> rule. HEAD follows GET; a trailing slash makes no difference."""
+    rules = {("GET", path): Rule.OPEN for path in _OPEN}
+    rules |= {("POST", path): Rule.JSON for path in _JSON}
+    rules[("POST", f"{API}/upload")] = Rule.UPLOAD
+    rules |= {("GET", path): Rule.OURS for path in _OURS}
+    rules |= {(method, path): Rule.CLOSED for method, paths in _CLOSED.items() for path in paths}
+    return rules
+
+
+def canonical(method: str, path: str) -> tuple[str, str]:
+    """The table's key for a route as a framework lists it."""
+    return ("GET" if method == "HEAD" else method, path.rstrip("/") or "/")
+
+
+def rule_for(method: str, path: str) -> tuple[Rule, dict[str, str]]:
+    """The rule of a request path (percent-decoded) and the values of the template's fields."""
+    method, path = canonical(method, path)
+    for (allowed, pattern), rule in _compiled():
+        if allowed == method and (match := pattern.fullmatch(path)):
+            return rule, match.groupdict()
+    return Rule.CLOSED, {}
+
+
+@cache
+def _compiled() -> tuple[tuple[tuple[str, re.Pattern[str]], Rule], ...]:
+    # Closed templates first: `call/v2/{api_name}` must not be taken for `call/{api_name}/{event_id}`.
+    ordered = sorted(table().items(), key=lambda item: item[1] is not Rule.CLOSED)
+    return tuple(((method, _pattern(path)), rule) for (method, path), rule in ordered)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """`{name}` matches one path segment, `{name:path}` everything."""
+    parts = re.split(r"\{(\w+)(:path)?\}", template)
+    regex = re.escape(parts[0])
+    for name, whole, literal in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        regex += f"(?P<{name}>{'.*' if whole else '[^/]+'})" + re.escape(literal)
+    return re.compile(regex, re.DOTALL)

@@ -1,0 +1,79 @@
+"""Every sentence of the page that is not written by another room."""
+
+from editor.events import Stage
+from editor.jobs import JobState
+
+TITLE = "Recast"
+TAGLINE = "Change a short clip with a sentence."
+
+CLIP = "Clip"
+SOURCE = "What the clip shows"
+SOURCE_HINT = "a red car driving on the road"
+TARGETS = "What it should show instead"
+TARGETS_HINT = "a blue car driving on the road"
+TARGETS_INFO = "One sentence a line; each line becomes its own result."
+RUN = "Make the edit"
+RUN_SEVERAL = "Make {n} edits"
+ADVANCED = "Advanced"
+
+PRESETS = {
+    "fast": ("Quick look", "Fewest steps. Good for trying out words."),
+    "balanced": ("Balanced", "Keeps the clip closest for its cost."),
+    "paper": ("As published", "The settings of the paper. Slowest."),
+}
+
+STAGES = {
+    Stage.PREPARE: "Reading the clip",
+    Stage.ENCODE: "Taking the frames in",
+    Stage.INVERT: "Learning how the clip moves",
+    Stage.NULL_TEXT: "Fitting the empty prompt to the clip",
+    Stage.EDIT: "Painting the edit",
+    Stage.DECODE: "Drawing the frames",
+    Stage.WRITE: "Writing the videos",
+}
+
+STATES = {
+    JobState.QUEUED: "Waiting",
+    JobState.RUNNING: "Working",
+    JobState.DONE: "Done",
+    JobState.FAILED: "Did not work",
+    JobState.CANCELLED: "Stopped",
+}
+
+GONE = "This edit is no longer kept. Results leave after a while; the person who made it can make it again."
+NO_CLIP = "Choose a clip first: upload one or take an example."
+NO_SOURCE = "Say what the clip shows, for example: a red car on the road."
+NO_TARGET = "Say what it should show instead, for example: a blue car on the road."
+TOO_MANY_TARGETS = "{given} sentences are too many at once. Up to {allowed} work; take some out."
+CLIP_LEFT = "The clip is no longer here. Please upload it again."
+FAILED = "Something went wrong on the server. Please try again; if it happens again, tell whoever runs this page."
+REUSED = "Same clip, same description: what was learned of its motion is reused, so this starts at the painting."
+
+BUILT_IN = (
+    "This is the built-in model. It was trained on one small drawn world and knows the words below, no others. "
+    "For photographs and film, run Recast with a Stable Diffusion checkpoint: "
+    "<code>EDITOR_MODELS=demo,sd15 make run</code>"
+)
+
+
+def seconds(value: float) -> str:
+    """A time span as a person says it."""
+    if value < 1.5:
+        return "a second"
+    if value < 90:
+        return f"{_rounded(value):.0f} s"
+    if value < 5400:
+        return f"{value / 60:.0f} min"
+    return f"{value / 3600:.1f} h"
+
+
+def _rounded(value: float) -> float:
+    """Whole seconds, and fives from twenty on: an estimate is no stop-watch."""
+    return round(value) if value < 20 else 5 * round(value / 5)
+
+
+def ordinal_place(position: int) -> str:
+    """The place in the queue, 1 = next."""
+    if position <= 1:
+        return "Next in line"
+    return f"{position - 1} before you"

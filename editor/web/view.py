@@ -1,0 +1,159 @@
+"""A job as the page shows it: one JSON value, built from a `JobView`, that holds no path and no secret."""
+
+from dataclasses import fields
+from typing import Any
+
+from editor.events import EditError, EditResult, Stage
+from editor.jobs import JobState, JobView
+from editor.request import PRESETS, EditRequest
+from editor.web import texts
+from editor.web.estimate import edit_evaluations, inversion_evaluations
+from editor.web.words import compare, marked
+
+Json = dict[str, Any]
+
+RESULT_FILES = ("edited", "side_by_side", "poster", "manifest")
+
+NUMBERS = {
+    "psnr": ("Kept by the model", "dB", "How well the clip survives the model's own coding; above 30 is hard to see."),
+    "unet_evaluations": ("Work", "evaluations", "Passes through the network, all frames together."),
+    "seconds": ("Time", "s", "From start to finish."),
+    "frames": ("Frames", "", "Edited frames."),
+}
+"""Headline numbers of a result: summary key -> (label, unit, what it means)."""
+
+
+def page_view(job: JobView) -> Json:
+    """What the page needs to draw `job`; files are named by their address below `job/<id>/`."""
+    request = _request(job)
+    return {
+        "id": job.id,
+        "state": str(job.state),
+        "final": job.state.final,
+        "title": texts.STATES[job.state],
+        "line": _line(job),
+        "fraction": _fraction(job, request),
+        "left": None if job.seconds_left is None else texts.seconds(job.seconds_left),
+        "stopping": job.stopping,
+        "created": job.created,
+        "clip": f"job/{job.id}/clip.mp4" if job.clip else None,
+        "preview": _preview(job),
+        "start": request.start if request else 0.0,
+        "source": request.source if request else "",
+        "error": job.error,
+        "results": [_result(job, n, result) for n, result in enumerate(job.results)],
+        "targets": [_target(request.source, target) for target in request.targets] if request else [],
+        "settings": settings_rows(request) if request else [],
+    }
+
+
+def unknown_view(job_id: str, message: str) -> Json:
+    """What the page shows for a job that cannot be shown."""
+    return {"id": job_id, "state": "unknown", "final": True, "title": "Not here", "error": message}
+
+
+def _request(job: JobView) -> EditRequest | None:
+    """The job's request; None when an older version wrote fields that are no longer known."""
+    try:
+        return EditRequest.from_dict(job.request)
+    except (EditError, TypeError):
+        return None
+
+
+def _preview(job: JobView) -> str | None:
+    """Its address changes with its content, so that a browser fetches each preview once."""
+    if not job.preview or not job.preview_version:
+        return None
+    return f"job/{job.id}/preview.webp?v={job.preview_version}"
+
+
+def _line(job: JobView) -> str:
+    """The sentence under the picture."""
+    if job.stopping and not job.state.final:
+        return "Stopping after this step"
+    if job.message:
+        return job.message
+    if job.state is JobState.QUEUED:
+        return texts.ordinal_place(job.position or 1)
+    if job.state is JobState.RUNNING:
+        return _stage_line(job)
+    return job.error or texts.STATES[job.state]
+
+
+def _stage_line(job: JobView) -> str:
+    if job.stage is None:
+        return "Loading the model"
+    counted = job.total > 1 and job.stage in (Stage.INVERT, Stage.NULL_TEXT, Stage.EDIT)
+    return texts.STAGES[job.stage] + (f", step {min(job.done, job.total)} of {job.total}" if counted else "")
+
+
+def _fraction(job: JobView, request: EditRequest | None) -> float:
+    """How much of the whole edit is done, 0..1, weighing stages by their evaluations."""
+    if job.state is JobState.DONE:
+        return 1.0
+    if job.state is not JobState.RUNNING or job.stage is None or request is None:
+        return 0.0
+    weights = _stage_weights(request)
+    order = list(Stage)
+    before = sum(weights[stage] for stage in order[: order.index(job.stage)])
+    inside = min(1.0, job.done / job.total) if job.total else 0.0
+    return round(min(0.99, (before + weights[job.stage] * inside) / sum(weights.values())), 4)
+
+
+def _stage_weights(request: EditRequest) -> dict[Stage, float]:
+    """Relative time of the stages: network stages by evaluations, the others a small share of them."""
+    invert = float(request.steps)
+    fit = inversion_evaluations(request) - invert
+    edit = edit_evaluations(request) * max(1, len(request.targets))
+    small = 0.02 * (invert + fit + edit)
+    weights = dict.fromkeys(Stage, small)
+    return weights | {Stage.INVERT: invert, Stage.NULL_TEXT: fit, Stage.EDIT: edit}
+
+
+def _target(source: str, target: str) -> Json:
+    comparison = compare(source, target)
+    return {"text": target, "marked": marked(comparison), "kind": str(comparison.kind)}
+
+
+def _result(job: JobView, number: int, result: EditResult) -> Json:
+    base = f"job/{job.id}/{number}"
+    names = {name: f"{base}/{getattr(result, name).name}" for name in RESULT_FILES}
+    return {"target": result.target, "strip": f"{base}/strip.webp", "numbers": _numbers(result.summary), **names}
+
+
+def _numbers(summary: dict[str, Any]) -> list[Json]:
+    rows = []
+    for key, (label, unit, meaning) in NUMBERS.items():
+        value = summary.get(key)
+        if isinstance(value, int | float):
+            text = f"{value:.1f}" if isinstance(value, float) else f"{value:,}".replace(",", " ")
+            rows.append({"label": label, "value": f"{text} {unit}".strip(), "meaning": meaning})
+    return rows
+
+
+def settings_rows(request: EditRequest) -> list[list[str]]:
+    """How the edit was made: the choices of the form, and what differs from the preset. Pairs of name and value."""
+    rows = [
+        ["Preset", texts.PRESETS.get(request.preset, (request.preset, ""))[0]],
+        ["Model", request.model],
+        ["Interval", f"{request.start:g} s to " + ("the end" if request.end is None else f"{request.end:g} s")],
+    ]
+    base = EditRequest.from_preset(request.preset) if request.preset in PRESETS else EditRequest()
+    for f in fields(EditRequest):
+        value = getattr(request, f.name)
+        if f.metadata["advanced"] and value != getattr(base, f.name):
+            rows.append([label(f.name), _plain(value)])
+    return rows
+
+
+def label(name: str) -> str:
+    """A field's name as a form label."""
+    return name.replace("_", " ").capitalize()
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401 - any setting
+    if isinstance(value, dict):
+        return ", ".join(f"{word}={weight:g}" for word, weight in value.items())
+    if isinstance(value, tuple | list):
+        return " to ".join(f"{part:g}" for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

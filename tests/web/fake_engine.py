@@ -1,0 +1,60 @@
+"""An engine without a model that behaves like the real one: reads the clip, takes steps, shows previews, writes files.
+
+The edit is a turn of the colours, so that a test and a person can tell edited frames from original ones. Words in the
+target change what happens: "fails" ends with an error for people, "slowly" takes a quarter of a second a step.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from editor.events import EditError, EditResult, Emit, Preview, Progress, Stage
+from editor.media import AudioSpan, Clip, read_clip, side_by_side, write_poster, write_video
+from editor.request import EditRequest
+from editor.settings import Settings
+
+STEP_SECONDS = 0.06
+SLOW_STEP_SECONDS = 0.25
+
+
+def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> tuple[EditResult, ...]:
+    """See `editor.jobs.service.JobService`."""
+    begun = time.monotonic()
+    pause = SLOW_STEP_SECONDS if any("slowly" in target for target in request.targets) else STEP_SECONDS
+    emit(Progress(Stage.PREPARE, 0, 1))
+    clip = read_clip(job_dir / "clip.mp4", request.start, request.end, request.fps, request.max_frames)
+    for step in range(request.steps):
+        time.sleep(pause / 2)
+        emit(Progress(Stage.INVERT, step + 1, request.steps, pause * (request.steps * 1.5 - step / 2)))
+    return tuple(_edit(job_dir, request, clip, n, pause, emit, begun) for n in range(len(request.targets)))
+
+
+def _edit(
+    job_dir: Path, request: EditRequest, clip: Clip, n: int, pause: float, emit: Emit, begun: float
+) -> EditResult:
+    goal = np.roll(clip.frames, 1 + n, axis=-1)
+    noise = np.random.default_rng(0).integers(0, 256, clip.frames.shape, dtype=np.uint8)
+    for step in range(request.steps):
+        time.sleep(pause)
+        if "fails" in request.targets[n] and step == 3:
+            raise EditError("The colours ran out. Try a shorter clip.")
+        emit(Progress(Stage.EDIT, step + 1, request.steps, pause * (request.steps - step)))
+        share = (step + 1) / request.steps
+        guess = (noise * (1 - share) + goal * share).astype(np.uint8)
+        emit(Preview(n, step + 1, request.steps, clip.frames, guess))
+    return _write(job_dir / f"result-{n}", request, clip, goal, n, begun)
+
+
+def _write(folder: Path, request: EditRequest, clip: Clip, edited: np.ndarray, n: int, begun: float) -> EditResult:
+    folder.mkdir()
+    sound = AudioSpan(clip.audio, clip.start, clip.duration) if clip.audio else None
+    write_video(edited, clip.fps, folder / "edited.mp4", sound)
+    write_video(side_by_side(clip.frames, edited), clip.fps, folder / "side_by_side.mp4")
+    write_poster(edited, folder / "poster.webp")
+    summary = {"psnr": 34.2, "frames": len(edited), "seconds": round(time.monotonic() - begun, 1)}
+    summary["unet_evaluations"] = len(edited) * request.steps * 4
+    (folder / "manifest.json").write_text(json.dumps({"request": request.to_dict(), **summary}))
+    names = ("edited.mp4", "side_by_side.mp4", "poster.webp", "manifest.json")
+    return EditResult(request.targets[n], *(folder / name for name in names), summary)
