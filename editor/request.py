@@ -32,6 +32,12 @@ Window = tuple[float, float]
 """A part of the denoising steps as fractions (start, end), 0 = the noisiest step, 1 = after the last step."""
 
 
+def window_steps(window: Window, steps: int) -> range:
+    """The steps i with start <= i/steps < end. (0.5, 1) of 50 steps: 25..49; of 7 steps: 4..6."""
+    start, end = (math.ceil(round(fraction * steps, 6)) for fraction in window)
+    return range(start, end)
+
+
 @dataclass(frozen=True)
 class EditRequest:
     """One clip, what it shows, what it should show instead, and how. Times are seconds of the source clip."""
@@ -59,9 +65,14 @@ class EditRequest:
     null_text_inner_steps: int = option(1, "Optimiser steps per timestep of the null-text fit.", low=1, high=10)
     null_text_window: Window = option((0.5, 1.0), "Steps on which the fitted embeddings are used.", low=0.0, high=1.0)
     residual: float = option(1.0, "Share of the source row's error given to the target (pinned).", low=0.0, high=1.0)
-    guidance_base: str = option("source", "What guidance pushes away from (pinned).", choices=("empty", "source"))
+    residual_window: Window = option((0.0, 1.0), "Steps on which that share is given.", low=0.0, high=1.0)
+    guidance_base: str = option("source", "What guidance pushes away from.", choices=("empty", "source"))
     self_attention: str = option("own", "Whose keys the target's self-attention reads.", choices=("own", "source_kv"))
     self_attention_window: Window = option((0.0, 0.5), "Steps on which source_kv holds.", low=0.0, high=1.0)
+
+    as_published: bool = option(
+        False, "Run as the authors do: every row to the last step, and null text fitted on all of them."
+    )
 
     frame_attention: str = option(
         "sparse", "Frames that a frame attends to.", choices=("own", "first", "sparse", "dense")
@@ -102,6 +113,11 @@ class EditRequest:
             )
         if self.preset not in PRESETS:
             raise EditError(f"There is no preset '{self.preset}'. Presets: {', '.join(PRESETS)}.")
+        if self.inversion == "null_text" and self.guidance_base != "empty":
+            raise EditError(
+                f"inversion null_text fits the empty prompt, but guidance_base is '{self.guidance_base}', so the fit "
+                "would not be used. Set guidance_base to empty, or inversion to pinned."
+            )
         if self.end is not None and self.end <= self.start:
             raise EditError(f"The interval from {self.start:g} s to {self.end:g} s is empty: the end must come later.")
         return self
@@ -191,6 +207,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "residual": 0.0,
         "guidance_base": "empty",
         "self_attention": "own",
+        "as_published": True,
         "frame_attention": "sparse",
         "dense_layers": "paper",
         "replace_window": 0.8,
@@ -200,7 +217,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "spatial_gradient_weight": 0.0,
     },
     # Starting values from the work counts; evaluation replaces them.
-    "balanced": {"steps": 25},
-    "fast": {"steps": 15, "guidance_stop": 0.6},
+    # UNet evaluations per frame: N inversion, 2N source and target, and one more on each guided step.
+    "balanced": {"steps": 25, "guidance_stop": 0.6},  # 25 + 50 + 15 = 90; a further target 25 + 15 = 40
+    "fast": {"steps": 18, "guidance_stop": 0.6},  # 18 + 36 + 11 = 65; a further target 18 + 11 = 29
 }
 """Preset name -> the fields in which it differs from the defaults above."""

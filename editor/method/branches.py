@@ -1,0 +1,135 @@
+"""Which rows of the batch each step needs, and what that costs. Imports no torch.
+
+A row that can no longer influence a target is not run: the source row ends with its last reader, the rows that guidance
+pushes away from end with guidance. `as_published` runs them all to the end, as the authors' code does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from editor.request import EditRequest, window_steps
+
+BACKWARD = 1.08
+"""Cost of a backward pass to the text embedding, in forward passes."""
+
+
+class Control(Protocol):
+    """What is needed of a `ControlPlan` here."""
+
+    window: tuple[float, float]
+    changed_source: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one UNet call, in this order: source, source base, the targets' bases, the targets' texts.
+
+    A base is the row that guidance pushes away from.
+    """
+
+    targets: int
+    source: bool
+    source_base: bool
+    base: bool
+
+    @property
+    def first_base(self) -> int:
+        """Index of the first target's base row, if there is one."""
+        return int(self.source) + int(self.source_base)
+
+    @property
+    def first_text(self) -> int:
+        """Index of the first target's text row."""
+        return self.first_base + self.targets * int(self.base)
+
+    @property
+    def count(self) -> int:
+        """UNet evaluations per frame."""
+        return self.first_text + self.targets
+
+
+def guidance_at(request: EditRequest, step: int) -> float:
+    """The guidance scale of this step: `guidance_scale` until `guidance_stop`, then 1."""
+    return request.guidance_scale if step in window_steps((0.0, request.guidance_stop), request.steps) else 1.0
+
+
+def row_schedule(request: EditRequest, plans: Sequence[Control]) -> tuple[Rows, ...]:
+    """The rows of every step."""
+    source = source_steps(request, plans)
+    rows = []
+    for step in range(request.steps):
+        guided = guidance_at(request, step) != 1.0
+        has_source = step in source
+        # a pinned source is set, not denoised; with its own prompt as the base, guidance leaves a source row as it is
+        own_base = request.inversion != "pinned" and request.guidance_base != "source"
+        rows.append(Rows(len(plans), has_source, has_source and guided and own_base, guided))
+    return tuple(rows)
+
+
+def source_steps(request: EditRequest, plans: Sequence[Control]) -> set[int]:
+    """The steps that run the source row.
+
+    Its readers are the residual, the takeover of maps, `source_kv`, and the maps gathered until the blend begins. A
+    pinned source can pause; one that is denoised must run until its last reader.
+    """
+    steps = request.steps
+    if request.as_published:
+        return set(range(steps))
+    readers: set[int] = set()
+    if request.inversion == "pinned" and request.residual > 0:
+        readers |= set(window_steps(request.residual_window, steps))
+    for plan in plans:
+        readers |= set(window_steps(plan.window, steps))
+    if request.self_attention == "source_kv":
+        readers |= set(window_steps(request.self_attention_window, steps))
+    if gathers_maps(request) and any(plan.changed_source for plan in plans):
+        readers |= set(window_steps((0.0, request.blend_start), steps))
+    if request.inversion != "pinned" and readers:
+        return set(range(max(readers) + 1))
+    return readers
+
+
+def gathers_maps(request: EditRequest) -> bool:
+    """Whether anything asks where the changed words are."""
+    return request.blend or has_spatial_loss(request)
+
+
+def has_spatial_loss(request: EditRequest) -> bool:
+    """Whether the spatial loss acts."""
+    return request.spatial_pixel_weight > 0 or request.spatial_gradient_weight > 0
+
+
+def spatial_steps(request: EditRequest) -> range:
+    """The steps on which the spatial loss acts: every k-th of its window."""
+    window = window_steps(request.spatial_window, request.steps) if has_spatial_loss(request) else range(0)
+    return window[:: request.spatial_every]
+
+
+def fitted_steps(request: EditRequest) -> range:
+    """The steps whose null text is fitted: those that use it, or all of them as published. Needs guidance."""
+    guided = window_steps((0.0, request.guidance_stop if request.guidance_scale != 1.0 else 0.0), request.steps)
+    window = guided if request.as_published else window_steps(request.null_text_window, request.steps)
+    return range(window.start, max(window.start, min(window.stop, guided.stop)))
+
+
+def planned_evaluations(request: EditRequest, plans: Sequence[Control]) -> dict[str, float]:
+    """UNet evaluations per frame of each stage; the null-text fit may stop early, so its number is an upper bound."""
+    return {
+        "invert": float(request.steps),
+        "null_text": _planned_null_text(request) if request.inversion == "null_text" else 0.0,
+        "edit": float(sum(rows.count for rows in row_schedule(request, plans))),
+    }
+
+
+def _planned_null_text(request: EditRequest) -> float:
+    """Each fitted step runs the text row, forward and back per inner step, and then the step itself is taken.
+
+    For that the text row's result is used again and the last step is left out, but for runs as published.
+    """
+    fitted = fitted_steps(request)
+    if not fitted:
+        return 0.0
+    before = sum(1 + (guidance_at(request, step) != 1.0) for step in range(fitted.start))
+    taken = 2 * len(fitted) if request.as_published else len(fitted) - 1
+    return before + len(fitted) * (1 + request.null_text_inner_steps * (1 + BACKWARD)) + taken

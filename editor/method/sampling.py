@@ -1,0 +1,199 @@
+"""The edit itself: source and target rows denoised side by side, from the clip's own noise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+
+from editor.diffusion.kernels import SDPA, KernelChoice
+from editor.diffusion.latents import require_finite
+from editor.method.attention import EditStep, Takeover, attached, processors_for
+from editor.method.blend import Blend
+from editor.method.branches import Rows, guidance_at, has_spatial_loss, row_schedule, spatial_steps
+from editor.method.denoiser import Denoiser, OnStep, unheard
+from editor.method.inversion import Trajectory
+from editor.method.null_text import NullText
+from editor.method.schedule import Schedule
+from editor.method.spatial import SpatialLoss
+from editor.method.words import ControlPlan, on_device
+from editor.request import EditRequest, window_steps
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Text embeddings, float32: `source` (1, T, d), `targets` (M, T, d), `empty` (1, T, d), and `negative` (1, T, d).
+
+    `negative`, where the user gave one, is what guidance pushes the targets away from, whatever the request says.
+    """
+
+    source: torch.Tensor
+    targets: torch.Tensor
+    empty: torch.Tensor
+    negative: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The outcome for M targets: `latents` (M, F, C, h, w), clean.
+
+    `masks`: where each edit could happen, boolean (F, h, w), None where no blend was done. `notes`: sentences for each
+    target's manifest. `unet_evaluations`, `vae_evaluations`: the work of all targets together, per frame.
+    """
+
+    latents: torch.Tensor
+    masks: tuple[torch.Tensor | None, ...]
+    notes: tuple[tuple[str, ...], ...]
+    unet_evaluations: float
+    vae_evaluations: float
+
+
+@torch.no_grad()
+def sample_edit(
+    unet: UNet2DConditionModel,
+    schedule: Schedule,
+    trajectory: Trajectory,
+    plans: Sequence[ControlPlan],
+    conditioning: Conditioning,
+    request: EditRequest,
+    *,
+    kernel: KernelChoice = SDPA,
+    null_text: NullText | None = None,
+    spatial: SpatialLoss | None = None,
+    on_step: OnStep = unheard,
+) -> Sampled:
+    """Denoise one row per plan under the request's control; `on_step` gets the targets' guesses of the clean latents.
+
+    `null_text` is needed with inversion null_text, `spatial` with a spatial weight. With `plans` = (source, source),
+    blend and loss off, the result measures what the method loses. Raises `EditError` when the numbers overflow.
+    """
+    if not schedule.steps == trajectory.steps == request.steps:
+        raise ValueError(f"steps differ: {schedule.steps=}, {trajectory.steps=}, {request.steps=}")
+    if request.inversion == "null_text" and null_text is None:
+        raise ValueError("inversion null_text needs null_text: call fit_null_text first")
+    if has_spatial_loss(request) and spatial is None:
+        raise ValueError("a spatial weight needs spatial: the VAE and the original frames")
+    denoiser = Denoiser(unet, schedule)
+    run = _Run(denoiser, trajectory, tuple(plans), conditioning, request, null_text, spatial)
+    processors = processors_for(unet, kernel, request.frame_attention, request.dense_layers)
+    with attached(unet, processors):
+        for step in range(schedule.steps):
+            guess = run.advance(step)
+            require_finite(guess, f"guiding (step {step + 1} of {schedule.steps})")
+            on_step(step + 1, schedule.steps, guess)
+    return Sampled(
+        latents=run.targets,
+        masks=run.blend.masks,
+        notes=run.blend.notes,
+        unet_evaluations=denoiser.evaluations(trajectory.latents.shape[1]),
+        vae_evaluations=run.vae_evaluations,
+    )
+
+
+class _Run:
+    """One pass from noise to the edited clips."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        trajectory: Trajectory,
+        plans: tuple[ControlPlan, ...],
+        conditioning: Conditioning,
+        request: EditRequest,
+        null_text: NullText | None,
+        spatial: SpatialLoss | None,
+    ) -> None:
+        self.denoiser = denoiser
+        self.trajectory = trajectory
+        self.conditioning = conditioning
+        self.request = request
+        self.null_text = null_text
+        self.spatial = spatial
+        self.rows = row_schedule(request, plans)
+        device = trajectory.latents.device
+        self.plans = tuple(on_device(plan, device) for plan in plans)
+        self.blend = Blend(denoiser.unet, plans, request, trajectory.noisiest.shape[-2:])
+        self.source = trajectory.noisiest
+        self.targets = trajectory.noisiest.expand(len(plans), *trajectory.noisiest.shape)
+        self.vae_evaluations = 0.0
+
+    def advance(self, step: int) -> torch.Tensor:
+        """Take one step; return the targets' guesses of the clean latents."""
+        schedule, rows = self.denoiser.schedule, self.rows[step]
+        if self.request.inversion == "pinned":
+            self.source = self.trajectory.latents[step]
+        eps = self.denoiser.eps(step, self._latents(rows), self._embeddings(step, rows), self._edit_step(step, rows))
+        targets_eps = eps[rows.first_text :]
+        if rows.base:
+            targets_eps = self._guided(step, eps[rows.first_base : rows.first_text], targets_eps)
+        self.targets = schedule.step(step, self.targets, targets_eps)
+        if rows.source:
+            source_eps = self._guided(step, eps[1], eps[0]) if rows.source_base else eps[0]
+            self._advance_source(step, source_eps)
+        self.blend.update(step)
+        if step in spatial_steps(self.request):
+            self._regularise(step, targets_eps)
+        self.targets = self.blend.mix(step, self.targets, self.trajectory.latents[step + 1])
+        return schedule.clean(step + 1, self.targets, targets_eps)
+
+    def _guided(self, step: int, base: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Classifier-free guidance (arXiv 2207.12598)."""
+        return base + guidance_at(self.request, step) * (text - base)
+
+    def _advance_source(self, step: int, eps: torch.Tensor) -> None:
+        """A pinned source gives the targets a share of what it would lose in this step; another one takes the step."""
+        landed = self.denoiser.schedule.step(step, self.source, eps)
+        if self.request.inversion != "pinned":
+            self.source = landed
+        elif step in window_steps(self.request.residual_window, self.request.steps):
+            self.targets = self.targets + self.request.residual * (self.trajectory.latents[step + 1] - landed)
+
+    def _regularise(self, step: int, eps: torch.Tensor) -> None:
+        """One descent step of the spatial loss, outside the places where the edit may happen."""
+        level = self.denoiser.schedule.alpha_bars[step + 1]
+        moved = []
+        for latents, noise, mask in zip(self.targets, eps, self.blend.masks, strict=True):
+            down = self.spatial.descent(latents, noise, level)
+            moved.append(latents - (down if mask is None else down * ~mask[:, None]))
+            self.vae_evaluations += self.spatial.evaluations_per_step
+        self.targets = torch.stack(moved)
+
+    def _latents(self, rows: Rows) -> torch.Tensor:
+        """(R, F, C, h, w) in the order of `Rows`."""
+        source = [self.source[None]] * rows.first_base
+        return torch.cat([*source, *([self.targets] if rows.base else []), self.targets])
+
+    def _embeddings(self, step: int, rows: Rows) -> torch.Tensor:
+        """(R, T, d) in the order of `Rows`."""
+        text = self.conditioning
+        base = text.source if self.request.guidance_base == "source" else text.empty
+        if self.null_text is not None:
+            base = self.null_text.embeddings[step].to(text.source.device)
+        target_base = base if text.negative is None else text.negative
+        parts = [text.source] * rows.source + [base] * rows.source_base
+        return torch.cat([*parts, *([target_base] * rows.targets if rows.base else []), text.targets])
+
+    def _edit_step(self, step: int, rows: Rows) -> EditStep:
+        """What the attention layers do in this step."""
+        request, device = self.request, self.trajectory.latents.device
+        reads = None
+        if rows.source and request.self_attention == "source_kv":
+            if step in window_steps(request.self_attention_window, request.steps):
+                own = list(range(rows.first_base))
+                bases = [int(rows.source_base)] * (rows.first_text - rows.first_base)
+                reads = torch.tensor([*own, *bases, *[0] * rows.targets], device=device)
+        takeovers = tuple(
+            Takeover(rows.first_text + j, 0, plan.mapper, plan.share, plan.method == "replace")
+            for j, plan in enumerate(self.plans)
+            if rows.source and step in window_steps(plan.window, request.steps)
+        )
+        weights = torch.stack([plan.weights for plan in self.plans])
+        return EditStep(
+            frames=self.trajectory.latents.shape[1],
+            reads=reads,
+            takeovers=takeovers,
+            weights=F.pad(weights, (0, 0, rows.first_text, 0), value=1.0) if request.word_weights else None,
+            watched=self.blend.watched(rows),
+            maps=self.blend.maps,
+        )
