@@ -1,0 +1,129 @@
+"""Untrusted bytes -> a clip that every later step can rely on.
+
+Only `normalise` opens an upload, and only through bounded ffmpeg processes that may read that one file: formats that
+name other files are not on the list, the only protocol is `file`, and the processes run in an empty folder.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from editor.events import EditError
+from editor.media.convert import MARGIN_SECONDS, convert, decoded_frames
+from editor.media.ffmpeg import Outcome
+from editor.media.files import DISK_FULL, replacing
+from editor.media.limits import Limits
+from editor.media.probe import Header, Probe, probe, read_header
+
+FORMATS = "mp4, mov, webm, mkv, avi, mpeg, flv, ogg or gif"
+
+
+def normalise(raw: Path, out: Path, limits: Limits | None = None) -> Probe:
+    """Write the upload `raw` as `out`: H.264 yuv420p, constant rate, upright, square pixels, even size, AAC or silent.
+
+    Raises `EditError` saying in plain words why a file is refused. `out` appears whole or not at all.
+    """
+    limits = limits or Limits()
+    _check_file(raw, limits)
+    header = read_header(raw, limits)
+    _check_header(header, limits)
+    with replacing(out) as temporary:
+        outcome, losses = convert(raw, temporary, header, limits)
+        _check_outcome(outcome, temporary)
+        result = probe(temporary)
+        _check_length(result, limits)
+    return dataclasses.replace(
+        result,
+        rotated=header.rotation != 0,
+        source_size=header.upright_size,
+        source_fps=header.fps,
+        notes=losses + _notes(header, result, outcome),
+    )
+
+
+def _check_file(raw: Path, limits: Limits) -> None:
+    """Refuse by what the filesystem says, before anything is opened."""
+    if not raw.is_file():
+        raise EditError(f"There is no file '{raw.name}'.")
+    size = raw.stat().st_size
+    if size == 0:
+        raise EditError("The file is empty. Please upload it again.")
+    if size > limits.upload_bytes:
+        raise EditError(
+            f"The file has {size / 2**20:.0f} MB; up to {limits.upload_bytes / 2**20:g} MB are allowed. "
+            "Please shorten or shrink the clip."
+        )
+
+
+def _check_header(header: Header | None, limits: Limits) -> None:
+    """Refuse by what the file claims, before any frame is decoded."""
+    if header is None:
+        raise EditError(f"This is not a video that can be read. Please upload {FORMATS}.")
+    if not header.has_video:
+        what = "only sound" if header.has_audio else "no picture and no sound"
+        raise EditError(f"The file has {what}, no video. Please upload a clip with moving pictures.")
+    width, height = header.size
+    if not width or not height:
+        raise EditError(
+            f"The file is damaged: it does not say how large its picture is. Please save it again as {FORMATS}."
+        )
+    if width * height > limits.pixels:
+        raise EditError(
+            f"The picture is {width} x {height} pixels; up to {limits.pixels / 1e6:.1f} million pixels are allowed, "
+            "for example 3840 x 2160. Please scale the clip down."
+        )
+    if min(width, height) < limits.smallest_side:
+        raise EditError(f"The picture is {width} x {height} pixels; at least {limits.smallest_side} a side are needed.")
+    if max(header.upright_size) > limits.longest_ratio * min(header.upright_size):
+        raise EditError(f"The picture is {width} x {height} pixels, too long and thin. Please crop the clip.")
+    if header.seconds is not None and header.seconds > limits.seconds + MARGIN_SECONDS:
+        raise EditError(_too_long(header.seconds, limits))
+
+
+def _check_outcome(outcome: Outcome, out: Path) -> None:
+    """Refuse by how the conversion went."""
+    if outcome.disk_full:
+        raise EditError(DISK_FULL)
+    if outcome.out_of_time:
+        raise EditError("Reading the clip takes too long. Please make it shorter or smaller.")
+    if outcome.file_too_large:
+        raise EditError("The clip becomes too large when it is read. Please make it shorter or smaller.")
+    frames, _ = decoded_frames(outcome)
+    if frames == 1:
+        raise EditError("The clip has a single frame; at least two are needed. Please upload moving pictures.")
+    if outcome.code != 0 or frames < 2 or not out.exists():
+        raise EditError(f"The file is damaged: its pictures cannot be read. Please save it again as {FORMATS}.")
+
+
+def _check_length(result: Probe, limits: Limits) -> None:
+    """Refuse by what came out, since the header may have said nothing or lied."""
+    if result.frames < 2:
+        raise EditError("All frames of the clip have the same time; it cannot be played. Please save it again.")
+    if result.seconds > limits.seconds + 1 / result.fps:
+        raise EditError(_too_long(None, limits))
+
+
+def _too_long(seconds: float | None, limits: Limits) -> str:
+    if seconds is None:
+        found = f"longer than {limits.seconds:g} s"
+    else:
+        found = f"{seconds:.0f} s long" if seconds < 3600 else f"{seconds / 3600:.0f} hours long"
+    return f"The clip is {found}; up to {limits.seconds:g} s are allowed. Please cut it first."
+
+
+def _notes(header: Header, result: Probe, outcome: Outcome) -> tuple[str, ...]:
+    """What differs from the upload, in sentences for a person."""
+    notes = []
+    (width, height), (new_width, new_height) = header.upright_size, result.size
+    if max(width, height) > max(new_width, new_height) + 1:  # one pixel less makes an odd side even
+        notes.append(f"Scaled down from {width} x {height} to {new_width} x {new_height} pixels.")
+    if header.fps > result.fps + 0.01:
+        notes.append(f"Reduced from {header.fps:g} to {result.fps:g} frames a second.")
+    if header.alpha:
+        notes.append("Transparent parts were put on white.")
+    if decoded_frames(outcome)[1]:
+        notes.append("The file is damaged in places; what could not be read is missing or looks wrong.")
+    if header.seconds and header.seconds > result.seconds + 0.5:
+        notes.append(
+            f"The file says {header.seconds:.1f} s, but its pictures last {result.seconds:.1f} s: only they are used."
+        )
+    return tuple(notes)
