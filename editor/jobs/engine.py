@@ -25,7 +25,7 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
 
     models = _load(request.model, settings, emit)
     cache = InversionCache(settings.data / "inversions", settings.cache_mb * 10**6)
-    return edit(job_dir / CLIP, request, models, job_dir / "result", emit, cache)
+    return edit(job_dir / CLIP, request, models, job_dir / "result", emit, cache, normalised=True)
 
 
 def _load(name: str, settings: Settings, emit: Emit) -> "Models":

@@ -32,9 +32,14 @@ def temporary_folder(settings: Settings) -> Path:
     return settings.data / "tmp"
 
 
+def is_id(job_id: object) -> bool:
+    """Whether this has the form of a job's id; what comes from outside may be anything."""
+    return isinstance(job_id, str) and _ID.fullmatch(job_id) is not None
+
+
 def job_folder(data: Path, job_id: str) -> Path:
     """The folder of one job. Raises `ValueError` for anything that is not an id: it would name another place."""
-    if not _ID.fullmatch(job_id):
+    if not is_id(job_id):
         raise ValueError(f"not a job id: {job_id!r}")
     return data / "jobs" / job_id
 

@@ -32,10 +32,10 @@ class Intake:
         plan_interval(source, request.start, request.end, request.fps, request.max_frames)
 
     def reuse(self, other: Path, clip: Path, request: EditRequest) -> None:
-        """Take the clip of another job. Raises `EditError`."""
+        """Take a clip that was normalised before, as a link. Raises `EditError`."""
         clip.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             files.share(other, clip)
         except FileNotFoundError:
-            raise EditError("The clip of that edit is no longer kept. Please upload it again.") from None
+            raise EditError("The clip is no longer kept. Please upload it again.") from None
         plan_interval(probe(clip), request.start, request.end, request.fps, request.max_frames)

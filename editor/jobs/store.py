@@ -107,7 +107,8 @@ class Store:
         return {row["id"] for row in self.database.read("SELECT id FROM jobs")}
 
     def _row(self, job_id: str) -> sqlite3.Row:
-        rows = self.database.read("SELECT * FROM jobs WHERE id = ? AND ready = 1", job_id)
+        known = files.is_id(job_id)
+        rows = self.database.read("SELECT * FROM jobs WHERE id = ? AND ready = 1", job_id) if known else []
         if not rows:
             raise UnknownJob("There is no such edit here. It may have been deleted, or removed because of its age.")
         return rows[0]
@@ -146,8 +147,11 @@ class Store:
 
 
 def hash_secret(secret: str) -> str:
-    """What the store keeps of a secret. Secrets are 256 random bits, so a plain hash cannot be searched."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    """What the store keeps of a secret. Secrets are 256 random bits, so a plain hash cannot be searched.
+
+    Anything that a browser may send instead of a secret has a hash too, which no job has.
+    """
+    return hashlib.sha256(str(secret).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _is_owner(row: sqlite3.Row, owner: str) -> bool:

@@ -25,7 +25,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class JobView:
-    """One job as it is now. Paths are absolute and exist when the view is made; times are Unix seconds."""
+    """One job as it is now. Paths are absolute, times are Unix seconds."""
 
     id: str
     """Unguessable name of the job; whoever knows it may look, see `?job=<id>`."""
@@ -51,7 +51,7 @@ class JobView:
     stopping: bool = False
     """True between a cancel and its effect."""
     clip: Path | None = None
-    """The normalised upload (H.264 mp4)."""
+    """The normalised upload (H.264 mp4); None when its file is gone."""
     preview: Path | None = None
     """Small animated webp, original beside the present guess. The path stays, the content changes."""
     preview_version: int = 0

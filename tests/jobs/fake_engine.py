@@ -1,7 +1,8 @@
 """An engine without a model. What it does is written in the request's source prompt, as words:
 
-`steps=8` emits so many steps; `gate` waits before every step after the first until the file `<data>/gate` exists;
-`crash`, `crash-once`, `hang`, `freeze`, `freeze-once`, `noise`, `raise`, `refuse`, `memory`, `nothing`, `outside` misbehave.
+`steps=8` emits so many steps; `gate` waits in every step, stoppable, until the file `<data>/gate` exists;
+`crash`, `crash-once`, `hang`, `freeze`, `freeze-once`, `noise`, `raise`, `refuse`, `memory`, `nothing` and `outside`
+misbehave.
 It writes down when it begins and ends in `<data>/device.log`, and OVERLAP if somebody else was on the device.
 """
 

@@ -176,7 +176,7 @@ def test_only_the_owner_may_stop_or_delete(store):
     owner = new_secret()
     job = waiting(store, owner)
     for act in (store.cancel, store.delete):
-        for wrong in (new_secret(), "", owner[:-1]):
+        for wrong in (new_secret(), "", owner[:-1], "\ud800", None, 7, {"owner": owner}):
             with pytest.raises(EditError, match="Only the browser"):
                 act(job, wrong)
     assert store.view(job).state is JobState.QUEUED
@@ -218,7 +218,7 @@ def test_ids_cannot_be_guessed_or_name_other_places(store):
     ids = {waiting(store) for _ in range(5)}
     assert len(ids) == 5
     assert all(len(bytes.fromhex(job)) == 16 for job in ids), "128 random bits"
-    for name in ("", "..", "../x", "a" * 31, "A" * 32, "a" * 32 + "\n", "g" * 32):
+    for name in ("", "..", "../x", "a" * 31, "A" * 32, "a" * 32 + "\n", "g" * 32, "\ud800" * 32, None, 7, ["a" * 32]):
         with pytest.raises(ValueError, match="not a job id"):
             files.job_folder(store.data, name)
         with pytest.raises(UnknownJob):

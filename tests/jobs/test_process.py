@@ -50,13 +50,16 @@ def test_progress_and_previews_arrive_while_it_runs(house):
 
 def test_a_killed_worker_is_replaced_and_the_job_runs_again(house):
     service = house.service().start()
-    job = house.submit(service, "steps=9 gate")
+    finished, job, waiting = (house.submit(service, source) for source in ("steps=2", "steps=9 gate", "steps=2"))
     begun(house, job)
     killed = worker_pid(service)
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: house.runs(job.id) == 2)
+    assert all(result.edited.is_file() for result in service.result(finished.id))
     house.open_gate()
     done = wait_until(service, job, JobState.DONE)
+    wait_until(service, waiting, JobState.DONE)
+    assert [house.runs(each.id) for each in (finished, job, waiting)] == [1, 2, 1]
     assert done.results[0].summary["worker"] != killed
     assert done.results[0].edited.is_relative_to(files.run_folder(house.data, job.id, 2))
     assert not files.run_folder(house.data, job.id, 1).exists()

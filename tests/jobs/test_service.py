@@ -218,7 +218,13 @@ def test_uploads_are_normalised_before_they_wait(house):
     assert [p.name for p in job.clip.parent.iterdir()] == ["clip.mp4"], "the raw upload is not kept"
     with pytest.raises(EditError, match=r"begins at 5 s"):
         service.submit_again(job.id, asking(start=5.0), new_secret())
-    assert service.submit_again(job.id, asking(), new_secret()).clip.read_bytes() == job.clip.read_bytes()
+    for again in (
+        service.submit_again(job.id, asking(), new_secret()),
+        service.submit_normalised(job.clip, asking(), new_secret()),
+    ):
+        assert again.clip.read_bytes() == job.clip.read_bytes()
+    with pytest.raises(EditError, match="no longer kept"):
+        service.submit_normalised(house.data / "gone.mp4", asking(), new_secret())
     service.stop()
 
 
