@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from editor.events import EditError, Stage
-from editor.jobs import JobService, JobState, UnknownJob, files, new_secret
+from editor.jobs import JobService, JobState, UnknownJob, files, intake, new_secret
 from editor.request import EditRequest
 from tests.jobs.conftest import QUICK, asking, settings_in, wait_for, wait_until
 
@@ -284,3 +284,39 @@ def test_health(house):
     health = service.health()
     assert (health.ok, health.worker, health.queued, health.running) == (True, "busy", 1, 1)
     assert health.accepting and health.free_disk_mb > 0 and health.heartbeat_age is None
+
+
+def test_an_event_that_lends_the_device_can_run_the_next_job_itself(house):
+    service = house.inline()
+    assert not service.runner.run_next("device")
+    job = house.submit(service)
+    assert service.runner.run_next("device")
+    assert service.view(job.id).state is JobState.DONE
+
+
+def test_a_follower_hears_when_the_job_is_deleted(house):
+    service = house.inline()
+    owner = new_secret()
+    job = house.submit(service, owner=owner)
+
+    async def look():
+        looking = service.follow(job.id)
+        assert (await anext(looking)).state is JobState.QUEUED
+        service.delete(job.id, owner)
+        with pytest.raises(UnknownJob):
+            await anext(looking)
+
+    asyncio.run(look())
+
+
+def test_too_many_uploads_at_once_are_refused(house, monkeypatch):
+    monkeypatch.setattr(intake, "_PATIENCE", 0.0)
+    service = house.inline()
+    service.intake = intake.Intake(service.settings)
+    assert service.intake._turn.acquire() and service.intake._turn.acquire()
+    with pytest.raises(EditError, match="Many clips are being uploaded"):
+        house.submit(service)
+    service.intake._turn.release()
+    with pytest.raises(EditError, match="not a video"):
+        house.submit(service)
+    assert service.health().queued == 0
