@@ -10,7 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
-from editor.console import ProgressBar
+from editor.console import ProgressBar, quiet_libraries
 from editor.events import EditError, EditResult
 from editor.flags import add_request_flags, request_from
 from editor.settings import Settings
@@ -69,6 +69,7 @@ def _edit(args: argparse.Namespace) -> int:
     if not args.clip.is_file():
         raise EditError(f"There is no file '{args.clip}'. Give the path of a video file.")
     settings = Settings.from_env()
+    quiet_libraries()
     from editor.cache import InversionCache
     from editor.diffusion.models import load_models
     from editor.pipeline import edit
@@ -77,7 +78,7 @@ def _edit(args: argparse.Namespace) -> int:
     with ProgressBar(sys.stderr) as bar:
         bar.say(f"loading model {request.model}")
         models = load_models(request.model, settings)
-        results = edit(args.clip, request, models, args.out, emit=bar, cache=cache, check=args.check)
+        results = edit(args.clip, request, models, args.out, emit=bar, cache=cache, check=args.check, previews=False)
     if args.json:
         print(json.dumps({"results": [_json(r) for r in results]}))
     else:
@@ -86,6 +87,7 @@ def _edit(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    quiet_libraries()
     from editor import doctor
 
     report = doctor.examine(Settings.from_env(), selftest=args.selftest)
@@ -94,6 +96,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
+    quiet_libraries()
     from editor import bench
 
     with ProgressBar(sys.stderr) as bar:
@@ -106,7 +109,7 @@ def _json(result: EditResult) -> dict[str, object]:
     """One result as `--json` prints it."""
     files = {name: str(getattr(result, name)) for name in ("edited", "side_by_side", "poster", "manifest")}
     keys = ("unet_evaluations_per_frame", "vae_psnr", "reconstruction_psnr", "seconds")
-    return {"target": result.target, **files, **{key: result.summary.get(key) for key in keys}}
+    return {"target": result.target, **files, **{key: result.summary[key] for key in keys}}
 
 
 def _print_lines(results: tuple[EditResult, ...]) -> None:

@@ -1,5 +1,6 @@
 """A progress bar on a terminal, fed by the events of an edit."""
 
+import logging
 import time
 from types import TracebackType
 from typing import Self, TextIO
@@ -75,3 +76,15 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def quiet_libraries() -> None:
+    """Keep the progress bars and notices of diffusers and transformers out of the terminal; their errors stay."""
+    # xformers warns on import where it cannot serve, and diffusers imports it everywhere
+    logging.getLogger("xformers").setLevel(logging.ERROR)
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()

@@ -37,7 +37,9 @@ class Models:
     scheduler: DDIMScheduler
     safety: SafetyChecker | None
     device: torch.device
+    device_reason: str
     dtype: torch.dtype
+    dtype_reason: str
     kernel: KernelChoice
     notes: tuple[str, ...] = ()
 
@@ -89,7 +91,9 @@ def load_models(name: str = "demo", settings: Settings | None = None) -> Models:
         scheduler=_load_scheduler(checkpoint.folder),
         safety=safety,
         device=device,
+        device_reason=why_device,
         dtype=dtype,
+        dtype_reason=why_dtype,
         kernel=kernel,
         notes=tuple(notes),
         **parts,

@@ -1,0 +1,64 @@
+"""The clip of an edit, at its own size and at the model's, and the way back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from editor.cache import file_digest
+from editor.diffusion.latents import Fit, fit_frames, plan_fit, unfit_frames, unpad_frames
+from editor.diffusion.models import Models
+from editor.media import AudioSpan, Clip, Limits, normalise, read_clip
+from editor.request import EditRequest
+
+
+@dataclass(frozen=True)
+class Footage:
+    """`frames` uint8 (F, h, w, 3) are the clip's at the model's size; `digest` is the SHA-256 of its file."""
+
+    clip: Clip
+    digest: str
+    fit: Fit
+    frames: np.ndarray
+    notes: tuple[str, ...]
+
+    @property
+    def audio(self) -> AudioSpan | None:
+        """The sound of the edited interval, if the clip has any."""
+        clip = self.clip
+        return AudioSpan(clip.audio, clip.start, clip.duration) if clip.audio else None
+
+    @property
+    def visible(self) -> np.ndarray:
+        """The frames at the model's size without the mirrored margin."""
+        return unpad_frames(self.frames, self.fit)
+
+    def restored(self, frames: np.ndarray) -> np.ndarray:
+        """Frames at the model's size, brought back to the clip's own."""
+        return unfit_frames(frames, self.fit)
+
+
+def read_footage(
+    path: Path, request: EditRequest, models: Models, scratch: Path, limits: Limits | None, normalised: bool
+) -> Footage:
+    """Normalise `path` into `scratch` (unless it is `normalised` already) and read the interval the request asks for.
+
+    Raises `EditError` for files that are no usable video and intervals that cannot be edited.
+    """
+    digest, source, notes = file_digest(path), path, ()
+    if not normalised:
+        source = scratch / "clip.mp4"
+        notes = normalise(path, source, limits).notes
+    clip = read_clip(source, request.start, request.end, request.fps, request.max_frames)
+    _, height, width, _ = clip.frames.shape
+    fit = plan_fit(width, height, request.size or models.native_size, models.multiple)
+    return Footage(clip, digest, fit, fit_frames(clip.frames, fit), (*notes, *clip.notes, *_size_notes(fit)))
+
+
+def _size_notes(fit: Fit) -> tuple[str, ...]:
+    """Says at which size the model works, where it is not the clip's."""
+    if fit.clip == fit.padded:
+        return ()
+    (width, height), (w, h) = fit.clip, fit.scaled
+    margin = "" if fit.padded == fit.scaled else f", mirrored up to {fit.padded[0]} x {fit.padded[1]}"
+    return (f"edited at {w} x {h} pixels{margin}, then scaled back to {width} x {height}",)

@@ -1,0 +1,111 @@
+"""What all stages of one edit share: the request, the models, the meter, the memory, and what there is to say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from editor.cache import InversionCache
+from editor.diffusion.models import Models
+from editor.diffusion.prompts import cut_note, embed
+from editor.events import Emit, Stage
+from editor.method.branches import planned_evaluations
+from editor.method.sampling import Conditioning, Sampled
+from editor.method.schedule import Schedule
+from editor.method.words import ControlPlan, plan_control
+from editor.request import EditRequest
+from editor.stages.memory import Memory
+from editor.stages.meter import Meter
+
+ENCODING = 4.5  # work in UNet evaluations per frame, only for the time left: the VAE there and back at SD 1.5's shape
+DECODING = 3.2
+WRITING = 1.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """One edit under way. `notes` collects sentences for the manifest; everything else is read only."""
+
+    request: EditRequest
+    models: Models
+    plans: tuple[ControlPlan, ...]
+    schedule: Schedule
+    conditioning: Conditioning
+    meter: Meter
+    memory: Memory
+    cache: InversionCache | None
+    check: bool
+    previews: bool
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def begin(
+        cls,
+        request: EditRequest,
+        models: Models,
+        emit: Emit,
+        cache: InversionCache | None,
+        check: bool,
+        previews: bool,
+    ) -> "Session":
+        """Read the prompts and plan the work. Raises `EditError` for prompts or steps that cannot be used."""
+        plans = tuple(plan_control(request.source, t, request, models.tokenizer) for t in request.targets)
+        prompts = [("source prompt", request.source), ("negative prompt", request.negative_prompt)]
+        prompts += [("target prompt", target) for target in request.targets]
+        cut = [cut_note(models.tokenizer, name, text) for name, text in prompts]
+        return cls(
+            request=request,
+            models=models,
+            plans=plans,
+            schedule=Schedule.from_scheduler(models.scheduler, request.steps),
+            conditioning=_embedded(request, models),
+            meter=Meter(emit, _expected_work(request, plans, check)),
+            memory=Memory(),
+            cache=cache,
+            check=check,
+            previews=previews,
+            notes=[*models.notes, *(note for note in cut if note)],
+        )
+
+
+def check_request(request: EditRequest) -> EditRequest:
+    """The request that measures what the method loses: target = source at the same settings, blend and loss off."""
+    return replace(
+        request,
+        targets=(request.source,),
+        word_weights={},
+        blend=False,
+        spatial_pixel_weight=0.0,
+        spatial_gradient_weight=0.0,
+    )
+
+
+def target_notes(session: Session, index: int, sampled: Sampled) -> tuple[str, ...]:
+    """What there is to say about one target's prompt."""
+    same = ()
+    if session.plans[index].kind == "same":
+        same = ("the target prompt says the same as the source prompt: this only reconstructs the clip",)
+    return (*same, *sampled.notes[index])
+
+
+def _embedded(request: EditRequest, models: Models) -> Conditioning:
+    """All prompts as the text encoder gives them."""
+    negative = [request.negative_prompt] if request.negative_prompt else []
+    prompts = [request.source, "", *negative, *request.targets]
+    rows = embed(models.tokenizer, models.text_encoder, prompts, models.device)
+    first = 2 + len(negative)
+    return Conditioning(
+        source=rows[:1], targets=rows[first:], empty=rows[1:2], negative=rows[2:3] if request.negative_prompt else None
+    )
+
+
+def _expected_work(request: EditRequest, plans: Sequence[ControlPlan], check: bool) -> dict[Stage, float]:
+    """Work of each stage per frame, in UNet evaluations."""
+    planned = planned_evaluations(request, plans)
+    again = planned_evaluations(check_request(request), plans[:1])["edit"] + DECODING if check else 0.0
+    return {
+        Stage.ENCODE: ENCODING,
+        Stage.INVERT: planned["invert"],
+        Stage.NULL_TEXT: planned["null_text"],
+        Stage.EDIT: planned["edit"] + again,
+        Stage.DECODE: DECODING * len(plans),
+        Stage.WRITE: WRITING * len(plans),
+    }

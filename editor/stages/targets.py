@@ -1,0 +1,117 @@
+"""From the inverted clip to edited latents: all targets in one batch, with previews on the way."""
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from editor.diffusion.latents import decode_latents, psnr, unpad_frames
+from editor.events import Preview, Stage
+from editor.method.branches import has_spatial_loss
+from editor.method.sampling import Sampled, sample_edit
+from editor.method.spatial import SpatialLoss
+from editor.method.words import plan_control
+from editor.stages.footage import Footage
+from editor.stages.memory import Chunks
+from editor.stages.session import Session, check_request
+from editor.stages.source import Source
+
+PREVIEW_SECONDS = 1.0  # a preview is a file that travels: at most about one a second,
+PREVIEW_SHARE = 0.2  # and at most this share of the time, however slow the VAE is
+
+
+def sample_targets(session: Session, footage: Footage, source: Source) -> Sampled:
+    """Edit towards every target; where memory ran out, one target after the other."""
+
+    def run(chunks: Chunks) -> Sampled:
+        targets = range(len(session.plans))
+        size = chunks.targets or len(targets)
+        return joined([_sample(session, footage, source, chunks, targets[i : i + size]) for i in targets[::size]])
+
+    with session.meter.stage(Stage.EDIT, session.request.steps, part=(0, 1 + session.check)):
+        sampled = session.memory.within(run)
+        session.meter.count(Stage.EDIT, sampled.unet_evaluations)
+    return sampled
+
+
+def reconstruction_psnr(session: Session, footage: Footage, source: Source) -> float:
+    """PSNR in dB of the target row with target = source at the request's settings, blend and loss off, to the clip."""
+    request = check_request(session.request)
+    plan = plan_control(request.source, request.source, request, session.models.tokenizer)
+    text = replace(session.conditioning, targets=session.conditioning.source)
+    alone = replace(session, request=request, plans=(plan,), conditioning=text, previews=False)
+
+    def run(chunks: Chunks) -> float:
+        latents = _sample(alone, footage, source, chunks, range(1)).latents[0]
+        rebuilt = decode_latents(session.models.vae, latents, chunks.vae)
+        return psnr(unpad_frames(rebuilt, footage.fit), footage.visible)
+
+    with session.meter.stage(Stage.EDIT, request.steps, "checking the reconstruction", part=(1, 2)):
+        return session.memory.within(run)
+
+
+def joined(parts: list[Sampled]) -> Sampled:
+    """Several runs' outcomes as one."""
+    return Sampled(
+        latents=torch.cat([p.latents for p in parts]),
+        masks=tuple(mask for p in parts for mask in p.masks),
+        notes=tuple(notes for p in parts for notes in p.notes),
+        unet_evaluations=sum(p.unet_evaluations for p in parts),
+        vae_evaluations=sum(p.vae_evaluations for p in parts),
+    )
+
+
+def _sample(session: Session, footage: Footage, source: Source, chunks: Chunks, targets: range) -> Sampled:
+    """Edit towards some of the targets, in one batch."""
+    models, request, text = session.models, session.request, session.conditioning
+    return sample_edit(
+        models.unet,
+        session.schedule,
+        source.trajectory,
+        session.plans[targets.start : targets.stop],
+        replace(text, targets=text.targets[targets.start : targets.stop]),
+        request,
+        kernel=models.kernel,
+        null_text=source.null_text,
+        spatial=_spatial_loss(session, footage, chunks) if has_spatial_loss(request) else None,
+        on_step=_Watcher(session, footage, chunks, targets.start),
+    )
+
+
+def _spatial_loss(session: Session, footage: Footage, chunks: Chunks) -> SpatialLoss:
+    """The loss against the clip's frames, as pixels in -1..1."""
+    pixels = torch.from_numpy(footage.frames.copy()).permute(0, 3, 1, 2).to(session.models.device).float() / 127.5 - 1
+    request = session.request
+    weights = request.spatial_pixel_weight, request.spatial_gradient_weight
+    return SpatialLoss(session.models.vae, pixels, *weights, chunk=min(2, chunks.vae))
+
+
+@dataclass
+class _Watcher:
+    """Reports every step, and now and then a preview of the guessed clean frames."""
+
+    session: Session
+    footage: Footage
+    chunks: Chunks
+    first: int
+    next_preview: float = 0.0
+
+    def __call__(self, done: int, steps: int, guess: torch.Tensor | None) -> None:
+        """`guess` (targets, F, C, h, w) are the clean latents as the step sees them."""
+        meter = self.session.meter
+        rounds = len(self.session.plans) if self.chunks.targets else 1  # one after the other, or all at once
+        meter.step(self.first * steps + done, rounds * steps)
+        wanted = self.session.previews and self.chunks.previews and guess is not None and done < steps
+        if not wanted or time.monotonic() < self.next_preview:
+            return
+        began = time.monotonic()
+        with meter.aside("preview"):
+            for offset, latents in enumerate(guess):
+                self._preview(self.first + offset, done, steps, latents)
+        spent = time.monotonic() - began
+        self.next_preview = time.monotonic() + max(PREVIEW_SECONDS, spent * (1 / PREVIEW_SHARE - 1))
+
+    def _preview(self, target: int, step: int, steps: int, latents: torch.Tensor) -> None:
+        frames = decode_latents(self.session.models.vae, latents, self.chunks.vae)
+        shown = unpad_frames(frames, self.footage.fit)
+        self.session.meter.emit(Preview(target, step, steps, self.footage.visible, shown))
