@@ -1,0 +1,80 @@
+"""The real engine on a tiny checkpoint with random weights: what the adapter passes on, and that models stay warm."""
+
+import dataclasses
+import json
+import subprocess
+
+import pytest
+
+from editor.events import Cancelled, EditError, Preview, Progress
+from editor.jobs import engine, files
+from editor.media import ffmpeg_path, normalise
+from editor.request import EditRequest
+from tests.jobs.conftest import settings_in
+from tests.tiny import save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_checkpoint(tmp_path_factory.mktemp("tiny"), "demo")
+
+
+@pytest.fixture
+def job_dir(tmp_path):
+    raw, folder = tmp_path / "raw.mp4", tmp_path / "run-1"
+    folder.mkdir()
+    source = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=4:duration=1"]
+    subprocess.run([ffmpeg_path(), "-v", "error", *source, str(raw)], check=True)
+    normalise(raw, folder / files.CLIP)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cold():
+    engine._warm.clear()
+    yield
+    engine._warm.clear()
+
+
+def asked(checkpoint, **values):
+    given = {"steps": 2, "max_frames": 2, "size": 64, "model": str(checkpoint), "targets": ("a blue car", "a red bus")}
+    return EditRequest.from_preset("fast", source="a red car", **{**given, **values})
+
+
+def test_an_edit_from_clip_to_results_inside_the_job_and_the_model_stays_warm(
+    checkpoint, job_dir, tmp_path, monkeypatch
+):
+    from editor.diffusion import models
+
+    loads = []
+    load = models.load_models
+    monkeypatch.setattr(models, "load_models", lambda name, settings: loads.append(name) or load(name, settings))
+    settings = settings_in(tmp_path, device="cpu")
+    heard = []
+    results = engine.run(job_dir, asked(checkpoint), settings, heard.append)
+    assert [result.target for result in results] == ["a blue car", "a red bus"]
+    for result in results:
+        for path in (result.edited, result.side_by_side, result.poster, result.manifest):
+            assert path.is_file() and path.is_relative_to(job_dir)
+        json.dumps(dataclasses.asdict(result)["summary"])  # it has to cross the process boundary
+    assert any(isinstance(event, Preview) for event in heard)
+    assert isinstance(heard[0], Progress) and "Loading the model" in heard[0].message
+    assert list((tmp_path / "inversions").glob("*.safetensors")), "the inversion is kept for the next edit of this clip"
+    engine.run(job_dir, asked(checkpoint, targets=("a green car",)), settings, heard.append)
+    assert loads == [str(checkpoint)]
+
+
+def test_a_cancel_leaves_no_result(checkpoint, job_dir, tmp_path):
+    def emit(event):
+        if isinstance(event, Preview):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        engine.run(job_dir, asked(checkpoint), settings_in(tmp_path, device="cpu"), emit)
+    assert [p for p in job_dir.rglob("*") if p.is_file()] == [job_dir / files.CLIP]
+
+
+def test_an_unknown_model_is_said_and_nothing_stays_warm(job_dir, tmp_path):
+    with pytest.raises(EditError, match="nowhere"):
+        engine.run(job_dir, asked("nowhere"), settings_in(tmp_path), lambda event: None)
+    assert engine._warm == {}
