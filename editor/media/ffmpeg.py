@@ -17,6 +17,7 @@ from typing import IO
 from editor.events import EditError
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
+_ARGUMENTS = ("-nostdin", "-hide_banner")
 LOG_BYTES = 64 * 1024
 """How much of the beginning and of the end of ffmpeg's log is kept; a damaged file can fill gigabytes."""
 
@@ -90,7 +91,7 @@ def run(
     """
     bounds = bounds or Bounds()
     with TemporaryDirectory(prefix="recast-") as empty:
-        command = [*_limited(bounds), ffmpeg_path(), "-nostdin", "-hide_banner", *arguments]
+        command = [*_limited(bounds), ffmpeg_path(), *_ARGUMENTS, *arguments]
         process = subprocess.Popen(
             command,
             cwd=empty,

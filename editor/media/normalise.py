@@ -119,7 +119,7 @@ def _notes(header: Header, result: Probe, outcome: Outcome) -> tuple[str, ...]:
     if header.fps > result.fps + 0.01:
         notes.append(f"Reduced from {header.fps:g} to {result.fps:g} frames a second.")
     if header.alpha:
-        notes.append("Transparent parts were put on white.")
+        notes.append("Transparent parts, where there are any, are on white now.")
     if decoded_frames(outcome)[1]:
         notes.append("The file is damaged in places; what could not be read is missing or looks wrong.")
     if header.seconds and header.seconds > result.seconds + 0.5:

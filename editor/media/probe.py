@@ -17,11 +17,12 @@ BT709 = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=
 _INPUT = re.compile(r"^Input #0, (\S+), from ", re.MULTILINE)
 _DURATION = re.compile(r"^  Duration: (?:N/A|(\d+):(\d\d):(\d\d\.\d+))", re.MULTILINE)
 _STREAM = re.compile(r"^  Stream #0:\d+\S*: (Video|Audio): (.*)((?:\n {4}.*)*)", re.MULTILINE)
+_PICTURES = ("(attached pic)", "(timed thumbnails)")  # covers, which are streams but not the clip
 _SIZE = re.compile(r", (\d+)x(\d+)[ ,]")
 _OVERSIZE = re.compile(r"Picture size (\d+)x(\d+) exceeds specified max pixel count")
 _RATE = re.compile(r", ([\d.]+)(k?) (fps|tbr)")
 _ASPECT = re.compile(r"SAR (\d+):(\d+)")
-_ROTATION = re.compile(r"rotation of (-?[\d.]+) degrees")
+_ROTATION = re.compile(r"^ +Display Matrix: rotation of (-?[\d.]+) degrees", re.MULTILINE)
 _ALPHA = re.compile(r", (?:yuva|gbrap|rgba|bgra|argb|abgr|ya8|ya16|pal8)")
 
 
@@ -92,7 +93,7 @@ def parse_header(log: str) -> Header | None:
         return None
     oversize = _OVERSIZE.search(log)
     log = log[opened.start() :]
-    streams = [(kind, text, side) for kind, text, side in _STREAM.findall(log) if "(attached pic)" not in text]
+    streams = [stream for stream in _STREAM.findall(log) if not any(mark in stream[1] for mark in _PICTURES)]
     audio = any(kind == "Audio" for kind, _, _ in streams)
     video = next(((text, side) for kind, text, side in streams if kind == "Video"), None)
     claims = _video_claims(*video) if video else {}
