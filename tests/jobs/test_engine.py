@@ -60,7 +60,8 @@ def test_an_edit_from_clip_to_results_inside_the_job_and_the_model_stays_warm(
     assert any(isinstance(event, Preview) for event in heard)
     assert isinstance(heard[0], Progress) and "Loading the model" in heard[0].message
     assert list((tmp_path / "inversions").glob("*.safetensors")), "the inversion is kept for the next edit of this clip"
-    engine.run(job_dir, asked(checkpoint, targets=("a green car",)), settings, heard.append)
+    (again,) = engine.run(job_dir, asked(checkpoint, targets=("a green car",)), settings, heard.append)
+    assert again.summary["inversion_cached"] is True
     assert loads == [str(checkpoint)]
 
 
