@@ -10,7 +10,7 @@ import numpy as np
 from editor.events import EditError
 from editor.media.ffmpeg import run
 from editor.media.limits import Limits
-from editor.media.probe import Probe, input_arguments, probe
+from editor.media.probe import UNREADABLE, Probe, input_arguments, probe
 
 DEFAULT_FPS = 8.0
 """Frames edited per second unless asked otherwise; a slower source keeps its own rate."""
@@ -182,7 +182,7 @@ def read_frames(normalised: Path, source: Probe, indices: tuple[int, ...], size:
         read=read,
     )
     if outcome.code != 0 or len(outcome.output) != frame_bytes * len(wanted):
-        raise EditError("The clip could not be read again. Please upload it once more.")
+        raise EditError(UNREADABLE)
     decoded = np.frombuffer(outcome.output, np.uint8).reshape(len(wanted), height, width, 3)
     rows = {index: row for row, index in enumerate(wanted)}
     return decoded[[rows[i] for i in indices]]

@@ -4,8 +4,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from editor.events import EditError
 from editor.media.ffmpeg import run
 from editor.media.limits import Limits
+
+UNREADABLE = "The clip could not be read again. Please upload it once more."
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg"
 """Formats that hold their own frames. Playlists, manifests and scripts, which name other files, are not among them."""
@@ -128,11 +131,14 @@ def _video_claims(text: str, side: str) -> dict:
 
 
 def probe(path: Path) -> Probe:
-    """Describe a file that `normalise` wrote, whose header can be believed. Frames are counted, not decoded."""
+    """Describe a file that `normalise` or `write_video` wrote, whose header can be believed.
+
+    Frames are counted, not decoded. Raises `EditError` when the file is gone or is no such file.
+    """
     count = ["-nostats", "-progress", "pipe:1", *input_arguments(path, Limits()), "-map", "0:v:0", "-c", "copy"]
     outcome = run([*count, "-f", "null", "-"])
     header = parse_header(outcome.log)
     frames = int(outcome.progress().get("frame", 0))
     if outcome.code != 0 or header is None or not header.fps or not frames:
-        raise ValueError(f"{path} was not written by editor.media.normalise")
+        raise EditError(UNREADABLE)
     return Probe(frames / header.fps, header.fps, header.size, frames, header.has_audio)
