@@ -13,6 +13,7 @@ from editor.events import EditError
 from editor.jobs import new_secret, temporary_folder
 from editor.request import EditRequest
 from editor.settings import Settings
+from editor.web.clicks import told
 from editor.web.desk import Desk
 from editor.web.view import page_view
 from editor.web.visitor import job_link, network_address, seen_address
@@ -99,14 +100,3 @@ def _absolute(view: dict[str, Any], base: str) -> dict[str, Any]:
     files = ("edited", "side_by_side", "poster", "manifest", "strip")
     view["results"] = [{k: full(v) if k in files else v for k, v in row.items()} for row in view["results"]]
     return view
-
-
-class told:
-    """Turns an `EditError` into the text that a program receives."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, EditError):
-            raise gr.Error(str(error), print_exception=False) from error

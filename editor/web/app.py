@@ -19,6 +19,10 @@ from editor.web.theme import HEAD, theme
 STATIC = Path(__file__).parent / "static"
 
 
+DIRECT = "predict"
+"""The name under which the page posts every event that is not queued and no API."""
+
+
 class WebApp:
     """Page and guard around one `JobService`. Building it starts nothing."""
 
@@ -63,15 +67,11 @@ class WebApp:
         }
 
     def guard(self) -> Middleware:
-        """The guard, told which events the page posts directly."""
-        direct = {
-            str(fn.api_name or "") for fn in self.blocks.fns.values() if not fn.queue and fn.api_name is not False
-        }
-        numbers = {str(number) for number, fn in self.blocks.fns.items() if not fn.queue}
+        """The guard of this app. The page posts its unqueued events to `run/predict` and names them by number."""
         return Middleware(
             Guard,
             upload_bytes=self.settings.max_upload_mb * 1_000_000,
-            run_names=direct | numbers,
+            run_names=(DIRECT,),
             call_names=NAMES,
             handlers=handlers(self.service, self.pace, self.desk.examples),
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from editor.events import EditError
 from editor.jobs import JobService, JobView, UnknownJob, temporary_folder
 from editor.media import Interval, Limits, normalise, probe
-from editor.request import EditRequest
+from editor.request import PRESETS, EditRequest
 from editor.web import texts
 from editor.web.estimate import Cost, Pace
 from editor.web.examples import Example, film, plan, used_frames
@@ -123,38 +123,39 @@ class Desk:
             raise EditError(texts.CLIP_LEFT)
         return self.service.submit_normalised(chosen.path, request, owner, address)
 
-    def open(self, job_id: str, owner: str | None) -> tuple[Json, JobView | None]:
+    def preset_seconds(self, chosen: Chosen, request: EditRequest) -> dict[str, float]:
+        """What each preset would take for this clip and these sentences, in seconds."""
+        frames = self.cost(chosen, request)[0].frames
+        values = {name: getattr(request, name) for name in ("source", "targets", "model", "size")}
+        return {name: self.pace.cost(EditRequest.from_preset(name, **values), frames).seconds for name in PRESETS}
+
+    def open(self, job_id: str, owner: str | None) -> Json:
         """A job as the stage shows it; one that is gone is said to be gone."""
         try:
             job = self.service.view(job_id, owner)
         except (UnknownJob, ValueError):
-            return {"job": None, "view": unknown_view("", texts.GONE)}, None
-        return {"job": job.id, "mine": job.mine, "view": page_view(job)}, job
+            return {"job": None, "view": unknown_view("", texts.GONE)}
+        return {"job": job.id, "mine": job.mine, "view": page_view(job)}
 
     def history(self, owner: str | None) -> list[Json]:
         """The visitor's edits, newest first, for the list below the page."""
         return [_history_row(job) for job in self.service.history(owner)] if owner else []
 
-    def advice(self, source: str, targets: Sequence[str], model: str) -> list[Json]:
-        """For each target: its words marked, what that means, and words that will not work."""
-        return [
-            {
-                "marked": marked(c := compare(source, target)),
-                "kind": str(c.kind),
-                "meaning": c.meaning if source.strip() else "",
-                "warnings": self.warnings(target, model),
-            }
-            for target in targets
-        ]
+    def advice(self, source: str, targets: Sequence[str]) -> list[Json]:
+        """For each target: its words marked against the source's, and what that means."""
+        if not source.strip():
+            return []
+        compared = [compare(source, target) for target in targets]
+        return [{"marked": marked(c), "kind": str(c.kind), "meaning": c.meaning} for c in compared]
 
-    def warnings(self, prompt: str, model: str) -> list[str]:
-        """Words of a prompt that the model does not know or will not read."""
+    def warnings(self, prompts: Sequence[str], model: str) -> list[str]:
+        """Words of the prompts that the model does not know or will not read."""
         found = []
-        if unknown := unknown_words(prompt, model):
+        unknown = dict.fromkeys(word for prompt in prompts for word in unknown_words(prompt, model))
+        if unknown:
             named = ", ".join(f"“{word}”" for word in unknown)
-            found.append(f"The built-in model does not know {named}.")
-        if cut := beyond_budget(prompt):
-            found.append(f"Too long: the model will not read “{cut}”.")
+            found.append(f"The built-in model does not know {named} and will guess.")
+        found += [f"Too long: the model will not read “{cut}”." for cut in map(beyond_budget, prompts) if cut]
         return found
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 from editor.events import EditError
 from editor.request import EditRequest, Window
 from editor.settings import Settings
+from editor.web import markup
 from editor.web.view import label
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -59,7 +60,7 @@ def advanced_components(settings: Settings, preset: str) -> dict[str, gr.compone
     drawn = {}
     for n, (heading, names) in enumerate(GROUPS.items()):
         names = names + (late if n == len(GROUPS) - 1 else ())
-        gr.HTML(f"<h3>{heading}</h3>", elem_classes="group-heading", apply_default_css=False)
+        gr.HTML(markup.heading(heading), elem_classes="group-heading", apply_default_css=False)
         for name in names:
             drawn[name] = _component(known[name], values[name], settings)
     return {name: drawn[name] for name in known}

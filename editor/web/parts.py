@@ -47,7 +47,15 @@ def examples(**options: Any) -> gr.HTML:  # noqa: ANN401
 
 def word_chips(**options: Any) -> gr.HTML:  # noqa: ANN401
     """Clickable words that go into the prompt fields by themselves. Value: {groups: [{name, words}]}."""
-    return _part('<div class="chips"><div class="groups"></div></div>', "chips", **options)
+    template = """
+    <div class="chips">
+      <p>This is the <strong>built-in model</strong>. It knows one small drawn world, in these words:</p>
+      <div class="groups"></div>
+      <details><summary>For photographs and film</summary>
+        Run Recast with a Stable Diffusion checkpoint; the form stays the same.
+        <code>EDITOR_MODELS=demo,sd15 make run</code></details>
+    </div>"""
+    return _part(template, "chips", **options)
 
 
 def stage(**options: Any) -> gr.HTML:  # noqa: ANN401
@@ -57,7 +65,7 @@ def stage(**options: Any) -> gr.HTML:  # noqa: ANN401
       <div class="screen">
         <div class="empty">
           <div class="sketch" aria-hidden="true"><i></i><i></i></div>
-          <p>Your edit appears here,<br>beside the clip it came from.</p>
+          <p>Choose a clip, say what it shows<br>and what it should show instead.</p>
         </div>
       </div>
       <div class="rail"></div>

@@ -1,7 +1,10 @@
 """Every sentence of the page that is not written by another room."""
 
+from collections.abc import Mapping
+
 from editor.events import Stage
 from editor.jobs import JobState
+from editor.request import PRESETS as ALL_PRESETS
 
 TITLE = "Recast"
 TAGLINE = "Change a short clip with a sentence."
@@ -16,11 +19,9 @@ RUN = "Make the edit"
 RUN_SEVERAL = "Make {n} edits"
 ADVANCED = "Advanced"
 
-PRESETS = {
-    "fast": ("Quick look", "Fewest steps. Good for trying out words."),
-    "balanced": ("Balanced", "Keeps the clip closest for its cost."),
-    "paper": ("As published", "The settings of the paper. Slowest."),
-}
+PRESET = "How carefully"
+PRESETS = {"fast": "Quick look", "balanced": "Balanced", "paper": "As in paper"}
+"""Presets from the cheapest to the dearest; one that is not named here follows under its own name."""
 
 STAGES = {
     Stage.PREPARE: "Reading the clip",
@@ -49,12 +50,6 @@ CLIP_LEFT = "The clip is no longer here. Please upload it again."
 FAILED = "Something went wrong on the server. Please try again; if it happens again, tell whoever runs this page."
 REUSED = "Same clip, same description: what was learned of its motion is reused, so this starts at the painting."
 
-BUILT_IN = (
-    "This is the built-in model. It was trained on one small drawn world and knows the words below, no others. "
-    "For photographs and film, run Recast with a Stable Diffusion checkpoint: "
-    "<code>EDITOR_MODELS=demo,sd15 make run</code>"
-)
-
 
 def seconds(value: float) -> str:
     """A time span as a person says it."""
@@ -77,3 +72,14 @@ def ordinal_place(position: int) -> str:
     if position <= 1:
         return "Next in line"
     return f"{position - 1} before you"
+
+
+def preset_title(name: str) -> str:
+    """A preset in words a person understands."""
+    return PRESETS.get(name, name.replace("_", " ").capitalize())
+
+
+def preset_choices(costs: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The form's presets as (text, name), with the seconds that each takes where they are known."""
+    names = [name for name in PRESETS if name in ALL_PRESETS] + [name for name in ALL_PRESETS if name not in PRESETS]
+    return [(preset_title(name) + (f"\n{seconds(costs[name])}" if name in costs else ""), name) for name in names]

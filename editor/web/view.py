@@ -134,7 +134,7 @@ def _numbers(summary: dict[str, Any]) -> list[Json]:
 def settings_rows(request: EditRequest) -> list[list[str]]:
     """How the edit was made: the choices of the form, and what differs from the preset. Pairs of name and value."""
     rows = [
-        ["Preset", texts.PRESETS.get(request.preset, (request.preset, ""))[0]],
+        ["Preset", texts.preset_title(request.preset)],
         ["Model", request.model],
         ["Interval", f"{request.start:g} s to " + ("the end" if request.end is None else f"{request.end:g} s")],
     ]

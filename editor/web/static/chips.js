@@ -25,7 +25,7 @@ const receive = () => {
   const value = props.value || { groups: [] };
   list.replaceChildren(...value.groups.map((group) => make(
     "div", { class: "group", role: "group", "aria-label": group.name }, make("span", { class: "kind" }, group.name),
-    ...group.words.map((word) => button(word, () => put(word), { class: "chip" })),
+    make("div", { class: "words" }, ...group.words.map((word) => button(word, () => put(word), { class: "chip" }))),
   )));
 };
 

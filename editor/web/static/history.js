@@ -16,7 +16,7 @@ const card = (job) => {
   }, job.poster ? make("img", { src: address(job.poster), alt: "", loading: "lazy" }) : make("span", { class: "blank" }, job.title));
   return make("li", { "data-job": job.id }, open, make("p", { class: "marked", marked: job.marked }),
     make("div", { class: "row" }, make("span", { class: "state" }, job.when),
-      button("Run again", () => trigger("again", { job: job.id }), { class: "link-button" }),
+      job.final ? button("Edit again", () => trigger("again", { job: job.id }), { class: "link-button" }) : null,
       job.final ? remove : null));
 };
 

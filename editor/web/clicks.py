@@ -1,0 +1,186 @@
+"""What each click of the page leads to. Methods take and return component values; decisions are made at the desk."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from editor.events import EditError
+from editor.jobs import new_secret
+from editor.request import EditRequest
+from editor.web import markup, texts
+from editor.web.desk import Chosen, Desk
+from editor.web.form import advanced_fields, build_request, form_values, parse_setting, split_targets
+from editor.web.known import BUILT_IN
+from editor.web.visitor import job_link, network_address
+
+
+class Clicks:
+    """The events of one page. `models` are the names it offers."""
+
+    def __init__(self, desk: Desk, models: tuple[str, ...]) -> None:
+        self.desk = desk
+        self.settings = desk.settings
+        self.models = models
+
+    # -- the clip
+
+    def take_upload(self, path: str | None) -> tuple:
+        """A file was uploaded."""
+        if not path:
+            raise gr.Error(texts.NO_CLIP, print_exception=False)
+        with told():
+            return self._clip_shown(self.desk.take_upload(Path(path)))
+
+    def take_example(self, event: gr.EventData) -> tuple:
+        """An example was chosen."""
+        with told():
+            chosen, example = self.desk.take_example(int(event.index))
+        return *self._clip_shown(chosen), example.source, "\n".join(example.targets[:1])
+
+    def drop_clip(self) -> tuple:
+        """Another clip is wanted."""
+        hidden, examples = gr.update(visible=False), gr.update(visible=bool(self.desk.examples))
+        return None, hidden, gr.update(visible=True, value=None), examples, hidden
+
+    def set_interval(self, chosen: Chosen | None, event: gr.EventData) -> Chosen | None:
+        """The interval was moved."""
+        start, end = float(event.start), float(event.end)
+        if chosen is None or not 0 <= start < end:
+            return chosen
+        return replace(chosen, start=start, end=min(end, chosen.seconds))
+
+    def used_frames(self, chosen: Chosen | None, *form: Any) -> Any:  # noqa: ANN401 - form values
+        """The strip of the frames that will be edited."""
+        if chosen is None:
+            return gr.update(visible=False)
+        try:
+            return gr.update(visible=True, value=markup.used_frames(*self.desk.used(chosen, _request(form, chosen))))
+        except EditError as error:
+            return gr.update(visible=True, value=markup.warning(str(error)))
+
+    # -- the words and the settings
+
+    def describe(self, chosen: Chosen | None, *form: Any) -> tuple:  # noqa: ANN401
+        """What the words mean, what the presets and the edit cost, and what the button says."""
+        source, targets, _, model = form[:4]
+        wanted = split_targets(targets)
+        advice = markup.advice(self.desk.advice(source, wanted), self.desk.warnings((source, *wanted), model))
+        label = texts.RUN if len(wanted) < 2 else texts.RUN_SEVERAL.format(n=len(wanted))
+        estimate = ""
+        choices = texts.preset_choices({})
+        if chosen is not None:
+            try:
+                request = _request(form, chosen)
+                estimate = markup.estimate(*self.desk.cost(chosen, request))
+                choices = texts.preset_choices(self.desk.preset_seconds(chosen, request))
+            except EditError as error:
+                estimate = markup.warning(str(error))
+        return advice, estimate, gr.update(value=label), gr.update(choices=choices)
+
+    def preset_values(self, preset: str) -> list[Any]:
+        """The advanced settings of a preset."""
+        return list(form_values(EditRequest.from_preset(preset)).values())
+
+    def about_model(self, model: str) -> Any:  # noqa: ANN401
+        """The words of the built-in model are shown with it only."""
+        return gr.update(visible=model == BUILT_IN)
+
+    # -- the job
+
+    def validate(self, owner: str, chosen: Chosen | None, *form: Any) -> list[Any]:  # noqa: ANN401
+        """One verdict per input of `submit`, shown at the field."""
+        good = gr.validate(True, "")
+        source, targets, *_ = form
+        given, allowed = len(split_targets(targets)), self.settings.max_targets
+        about_targets = good
+        if given == 0:
+            about_targets = gr.validate(False, texts.NO_TARGET)
+        elif given > allowed:
+            about_targets = gr.validate(False, texts.TOO_MANY_TARGETS.format(given=given, allowed=allowed))
+        about_source = gr.validate(bool((source or "").strip()), texts.NO_SOURCE)
+        advanced = [_verdict(f, value) for f, value in zip(advanced_fields().values(), form[4:], strict=True)]
+        return [good, good, about_source, about_targets, good, good, *advanced]
+
+    def submit(self, request: gr.Request, owner: str | None, chosen: Chosen | None, *form: Any) -> tuple:  # noqa: ANN401
+        """Run was pressed."""
+        owner = owner or new_secret()
+        if chosen is None:
+            raise gr.Error(texts.NO_CLIP, title="No clip yet", print_exception=False)
+        with told():
+            job = self.desk.submit(chosen, _request(form, chosen), owner, network_address(request))
+        return self._shown(job.id, owner, request), self.desk.history(owner), owner, replace(chosen, job=job.id)
+
+    def stop(self, owner: str, event: gr.EventData, request: gr.Request) -> tuple:
+        """Stop was pressed on the stage."""
+        with told():
+            self.desk.service.cancel(str(event.job), owner)
+        return self._shown(str(event.job), owner, request), self.desk.history(owner)
+
+    def refresh(self, owner: str | None) -> list:
+        """A job ended: the list of edits shows it."""
+        return self.desk.history(owner)
+
+    def again(self, event: gr.EventData) -> tuple:
+        """A job's clip, sentences and settings come back into the form."""
+        with told():
+            chosen, request = self.desk.take_job(str(event.job))
+        model = request.model if request.model in self.models else self.models[0]
+        values = form_values(request).values()
+        return (*self._clip_shown(chosen), request.source, "\n".join(request.targets), request.preset, model, *values)
+
+    def open(self, owner: str | None, event: gr.EventData, request: gr.Request) -> Any:  # noqa: ANN401
+        """A job of the list is shown on the stage."""
+        return self._shown(str(event.job), owner, request)
+
+    def remove(self, owner: str, shown: dict | None, event: gr.EventData) -> tuple:
+        """A job is deleted."""
+        with told():
+            self.desk.service.delete(str(event.job), owner)
+        gone = shown and shown.get("job") == event.job
+        return {"job": None} if gone else gr.skip(), self.desk.history(owner)
+
+    def load(self, owner: str | None, request: gr.Request) -> tuple:
+        """The page was opened: show the job that its address names, or else this visitor's job at work."""
+        owner = owner or new_secret()
+        wanted = request.query_params.get("job")
+        if not wanted:
+            wanted = next((job.id for job in self.desk.service.history(owner) if not job.state.final), None)
+        shown = self._shown(str(wanted), owner, request) if wanted else {"job": None}
+        return shown, self.desk.history(owner), owner
+
+    # -- helpers
+
+    def _shown(self, job_id: str, owner: str | None, request: gr.Request) -> dict:
+        shown = self.desk.open(job_id, owner)
+        return {**shown, "link": job_link(shown["job"], self.settings, request)} if shown.get("job") else shown
+
+    def _clip_shown(self, chosen: Chosen) -> tuple:
+        card = gr.update(visible=True, value=self.desk.card(chosen))
+        return chosen, card, gr.update(visible=False, value=None), gr.update(visible=False)
+
+
+def _request(form: tuple, chosen: Chosen) -> EditRequest:
+    source, targets, preset, model, *advanced = form
+    end = None if chosen.end >= chosen.seconds else chosen.end
+    return build_request(source, targets, preset, model, advanced, (chosen.start, end))
+
+
+def _verdict(f: Any, value: Any) -> Any:  # noqa: ANN401
+    try:
+        parse_setting(f, value)
+    except EditError as error:
+        return gr.validate(False, str(error))
+    return gr.validate(True, "")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """An `EditError` inside becomes Gradio's message to the visitor."""
+    try:
+        yield
+    except EditError as error:
+        raise gr.Error(str(error), title="That did not work", print_exception=False) from error

@@ -1,0 +1,50 @@
+"""Small pieces of HTML that the server writes. Everything a visitor wrote is escaped here."""
+
+from collections.abc import Sequence
+from html import escape
+
+from editor.media import Interval
+from editor.web import texts
+from editor.web.estimate import Cost
+from editor.web.view import Json
+
+HEADER = f'<header><h1><span class="mark" aria-hidden="true"></span>{texts.TITLE}</h1><p>{texts.TAGLINE}</p></header>'
+
+
+def heading(text: str) -> str:
+    """A heading inside the advanced settings."""
+    return f"<h3>{escape(text)}</h3>"
+
+
+def warning(text: str) -> str:
+    """One sentence to heed."""
+    return f'<p class="warning">{escape(text)}</p>'
+
+
+def advice(rows: Sequence[Json], warnings: Sequence[str]) -> str:
+    """The sentences with their differing words marked, what that means, and what will not work."""
+    parts = [
+        f'<div class="edit" data-kind="{row["kind"]}"><p class="marked">{row["marked"]}</p>'
+        f"<p>{escape(row['meaning'])}</p></div>"
+        for row in rows
+    ]
+    return "".join([*parts, *map(warning, warnings)])
+
+
+def used_frames(picture: str, interval: Interval) -> str:
+    """The strip of the frames that will be edited."""
+    notes = "".join(f"<br>{escape(note)}" for note in interval.notes)
+    return (
+        f'<div class="strip"><img src="{picture}" alt="The frames that are edited" data-testid="used"></div>'
+        f"<p>{len(interval.indices)} frames are edited, {interval.fps:.3g} a second{notes}</p>"
+    )
+
+
+def estimate(cost: Cost, reused: bool) -> str:
+    """What the edit will take, and how sure that is."""
+    guess = "" if cost.measured else "<small>A first guess: nothing was timed on this machine yet.</small>"
+    kept = f"<small>{escape(texts.REUSED)}</small>" if reused else ""
+    return (
+        f'<p data-testid="estimate"><strong>About {texts.seconds(cost.seconds)}</strong>'
+        f" for {cost.frames} frames, {cost.memory_gb:.1f} GB of memory</p>{guess}{kept}"
+    )
