@@ -1,0 +1,95 @@
+"""The house rules of the layout: who may import whom, what stays free of torch, and where single decisions live."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path for path in ROOT.glob("editor/**/*.py")}
+ORDER = ("web", "jobs", "pipeline", "method", "diffusion")
+"""From the page to the model: a room imports from its right, never from its left."""
+TORCH_FREE = ("editor", "editor.request", "editor.settings", "editor.events", "editor.media", "editor.jobs", "editor.web")
+DEMO_READERS = ("editor.demo", "editor.evaluation", "editor.cli")
+"""Who may know the demo world; of the page only the modules that show its words."""
+
+
+def _imports(path: Path) -> set[str]:
+    """Every module that the file names in an import, at the top or inside a function."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module):
+    room = _room(module)
+    if room not in ORDER:
+        return
+    left = ORDER[: ORDER.index(room)]
+    wrong = [name for name in _imports(MODULES[module]) if name.startswith("editor.") and _room(name) in left]
+    assert not wrong
+
+
+def test_nothing_imports_the_page():
+    readers = {m for m, p in MODULES.items() if any(n.startswith("editor.web") for n in _imports(p))}
+    assert {m for m in readers if _room(m) != "web"} == set()
+
+
+def test_only_the_kernels_import_xformers():
+    users = {m for m, p in MODULES.items() if any(n.split(".")[0] == "xformers" for n in _imports(p))}
+    assert users <= {"editor.diffusion.kernels"}
+
+
+def test_the_demo_world_is_known_to_few():
+    readers = {m for m, p in MODULES.items() if any(n.startswith("editor.demo") for n in _imports(p))}
+    strangers = {m for m in readers if not m.startswith(DEMO_READERS)}
+    assert all(m.startswith("editor.web.") for m in strangers)
+    allowed = {"editor.demo.vocabulary", "editor.demo.vocabulary.unknown_words", "editor.demo.vocabulary.GROUPS"}
+    named = {n for m in strangers for n in _imports(MODULES[m]) if n.startswith("editor.demo.")}
+    assert named <= allowed
+
+
+@pytest.mark.parametrize("module", TORCH_FREE)
+def test_rooms_load_without_torch(module):
+    code = (
+        "import importlib, pkgutil, sys\n"
+        f"room = importlib.import_module('{module}')\n"
+        f"if '{module}' != 'editor' and hasattr(room, '__path__'):\n"
+        "    for found in pkgutil.walk_packages(room.__path__, room.__name__ + '.'):\n"
+        "        importlib.import_module(found.name)\n"
+        "sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_requirements_are_pinned_and_complete():
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    names = {line.split("==")[0] for line in lines}
+    assert all("==" in line for line in lines)
+    wanted = {"gradio", "torch", "diffusers", "transformers", "accelerate", "moviepy", "pillow", "xformers", "pytest"}
+    assert wanted <= names
+
+
+def test_files_stay_small_enough_for_spaces():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode != 0:
+        pytest.skip("not a git checkout, so the tracked files are unknown")
+    sizes = {name: (ROOT / name).stat().st_size for name in tracked.stdout.splitlines() if (ROOT / name).is_file()}
+    assert max(sizes.values()) < 9_500_000, max(sizes, key=sizes.get)
+
+
+def test_the_code_is_linted():
+    for arguments in (["check", "."], ["format", "--check", "."]):
+        outcome = subprocess.run([sys.executable, "-m", "ruff", *arguments], cwd=ROOT, capture_output=True, text=True)
+        assert outcome.returncode == 0, outcome.stdout
