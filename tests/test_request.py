@@ -27,6 +27,7 @@ def test_the_paper_preset_is_frozen():
         "refine_window": 0.4,
         "self_attention": "own",
         "guidance_base": "empty",
+        "as_published": True,
         "residual": 0.0,
         "blend": False,
         "spatial_pixel_weight": 0.0,

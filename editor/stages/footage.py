@@ -8,6 +8,7 @@ import numpy as np
 from editor.cache import file_digest
 from editor.diffusion.latents import Fit, fit_frames, plan_fit, unfit_frames, unpad_frames
 from editor.diffusion.models import Models
+from editor.events import EditError
 from editor.media import AudioSpan, Clip, Limits, normalise, read_clip
 from editor.request import EditRequest
 
@@ -45,6 +46,8 @@ def read_footage(
 
     Raises `EditError` for files that are no usable video and intervals that cannot be edited.
     """
+    if not path.is_file():
+        raise EditError(f"There is no file '{path}'. Give the path of a video file.")
     digest, source, notes = file_digest(path), path, ()
     if not normalised:
         source = scratch / "clip.mp4"

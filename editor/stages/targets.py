@@ -51,8 +51,9 @@ def reconstruction_psnr(session: Session, footage: Footage, source: Source) -> f
 
 
 def joined(parts: list[Sampled]) -> Sampled:
-    """Several runs' outcomes as one."""
-    return Sampled(
+    """The outcomes of runs that share one source as if they had been one."""
+    return replace(
+        parts[0],
         latents=torch.cat([p.latents for p in parts]),
         masks=tuple(mask for p in parts for mask in p.masks),
         notes=tuple(notes for p in parts for notes in p.notes),

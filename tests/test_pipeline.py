@@ -1,0 +1,402 @@
+"""An edit from a file to files, on tiny checkpoints: results, manifest, cache, events, and what goes wrong."""
+
+import dataclasses
+import errno
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import editor.stages.source as source_stage
+import editor.stages.targets as targets_stage
+from editor import EditRequest, edit, load_models
+from editor.cache import InversionCache
+from editor.diffusion.safety import SafetyChecker
+from editor.events import Cancelled, EditError, Preview, Progress, Stage
+from editor.media import Limits, probe, read_clip
+from editor.method.branches import planned_evaluations
+from editor.method.words import plan_control
+from editor.settings import Settings
+from tests import tiny
+from tests.clips import moving_square, write_clip
+
+SOURCE, TARGET = "a red car on the road", "a blue car on the road"
+STEPS, FRAMES = 3, 3
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return tiny.save_checkpoint(tmp_path_factory.mktemp("checkpoint"), "demo")
+
+
+@pytest.fixture(scope="module")
+def models(checkpoint):
+    return load_models(str(checkpoint), Settings(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """One second, 48 x 32, 8 frames a second, with sound."""
+    return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", sound=True)
+
+
+def asked(preset="balanced", targets=(TARGET,), **values):
+    return EditRequest.from_preset(
+        preset, source=SOURCE, targets=targets, **{"steps": STEPS, "max_frames": FRAMES, **values}
+    )
+
+
+def read(result):
+    return json.loads(result.manifest.read_text(encoding="utf-8"))
+
+
+def files_in(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
+# --- what comes out
+
+
+def test_results_play_with_the_clips_size_length_and_sound(clip, models, tmp_path):
+    (result,) = edit(clip, asked(end=0.5, max_frames=16), models, tmp_path)
+    for video, size in ((result.edited, (48, 32)), (result.side_by_side, (100, 32))):
+        found = probe(video)
+        assert found.size == size and found.has_audio
+        assert found.seconds == pytest.approx(0.5, abs=0.03)  # AAC ends on a whole packet of 21 ms
+        assert found.frames == 4
+    assert files_in(tmp_path) == [
+        "0",
+        *(f"0/{n}" for n in ("edited.mp4", "manifest.json", "poster.webp", "side_by_side.mp4")),
+    ]
+    shown = read_clip(result.side_by_side, 0.0, None, None, 16).frames
+    original = moving_square()[:4]
+    # H.264 at a high quality twice, the label in the upper left corner left out
+    assert np.abs(shown[:, 20:32, :48].astype(int) - original[:, 20:]).mean() < 8
+
+
+def test_several_targets_share_one_inversion_and_have_a_folder_each(clip, models, tmp_path):
+    results = edit(clip, asked(targets=(TARGET, "a red car in the snow")), models, tmp_path)
+    assert [r.target for r in results] == [TARGET, "a red car in the snow"]
+    assert [r.edited for r in results] == [tmp_path / "0" / "edited.mp4", tmp_path / "1" / "edited.mp4"]
+    for result in results:
+        assert read(result)["stage_unet_evaluations"]["invert"] == STEPS
+        assert read(result)["target"] == result.target
+
+
+@pytest.mark.parametrize(("width", "height"), [(34, 50), (64, 18)])
+def test_any_aspect_ratio_comes_back_as_it_was(models, tmp_path, width, height):
+    clip = write_clip(tmp_path / "clip.mp4", moving_square(3, width, height))
+    (result,) = edit(clip, asked(), models, tmp_path / "out")
+    assert probe(result.edited).size == (width, height)
+    assert not probe(result.edited).has_audio
+    assert any(f"scaled back to {width} x {height}" in note for note in read(result)["notes"])
+
+
+def test_a_single_frame_can_be_edited(clip, models, tmp_path):
+    (result,) = edit(clip, asked(max_frames=1), models, tmp_path)
+    assert probe(result.edited).frames == 1
+
+
+def test_what_is_left_out_is_said(clip, models, tmp_path):
+    (result,) = edit(clip, asked(), models, tmp_path)
+    assert any("0.375 s of 1 s" in note for note in read(result)["notes"])
+
+
+@pytest.mark.parametrize("preset", ["paper", "balanced", "fast"])
+def test_every_preset_runs_on_a_v_prediction_checkpoint_in_sd_layout_with_a_pndm_config(preset, clip, tmp_path):
+    folder = tiny.save_checkpoint(tmp_path / "model", "sd15", "v_prediction", pndm=True)
+    models = load_models(str(folder), Settings(device="cpu"))
+    (result,) = edit(clip, asked(preset, steps=2, max_frames=2, size=64), models, tmp_path / "out")
+    assert probe(result.edited).size == (48, 32)
+    assert read(result)["request"]["inversion"] == asked(preset).inversion
+
+
+def test_the_manifest_tells_what_ran_and_what_it_cost(clip, models, tmp_path):
+    request = asked("paper", spatial_pixel_weight=1.0, spatial_window=(0.0, 1.0), spatial_every=1)
+    (result,) = edit(clip, request, models, tmp_path)
+    told = read(result)
+    assert EditRequest.from_dict(told["request"]) == request
+    assert (told["model"]["revision"], told["model"]["weights_hash"]) == (models.revision, models.weights_hash)
+    assert (told["model"]["device"], told["model"]["dtype"], told["model"]["kernel"]) == ("cpu", "float32", "sdpa")
+    assert told["model"]["kernel_reason"] and told["model"]["device_reason"] and told["model"]["dtype_reason"]
+    assert told["versions"]["torch"] == torch.__version__
+    planned = planned_evaluations(request, [plan_control(SOURCE, TARGET, request, models.tokenizer)])
+    assert told["stage_unet_evaluations"] == pytest.approx(planned)  # one inner step cannot stop early
+    assert told["unet_evaluations_per_frame"] == pytest.approx(sum(planned.values()))
+    assert set(told["stage_seconds"]) >= {"prepare", "encode", "invert", "null_text", "edit", "decode"}
+    assert told["seconds"] >= sum(told["stage_seconds"].values()) * 0.99  # rounded to milliseconds
+    assert 0 < told["flops_per_frame"]["spatial_loss_share"] < 1
+    assert told["flops_per_frame"]["frame_attention"] > 0
+    assert told["clip"]["source_seconds"] == pytest.approx(1.0) and told["clip"]["sound"]
+    assert result.summary["unet_evaluations_per_frame"] == told["unet_evaluations_per_frame"]
+
+
+def test_check_measures_the_reconstruction_beside_the_edit(clip, models, tmp_path):
+    request = asked(inversion="pinned", residual=1.0, residual_window=(0.0, 1.0), guidance_base="source")
+    (plain,) = edit(clip, request, models, tmp_path / "plain")
+    (checked,) = edit(clip, request, models, tmp_path / "checked", check=True)
+    assert read(plain)["reconstruction_psnr"] is None
+    # pinned, k = 1, source as guidance base: the target row is z* itself, so nothing but the VAE is lost
+    assert read(checked)["reconstruction_psnr"] == pytest.approx(read(checked)["vae_psnr"], abs=1e-3)
+    assert read(checked)["unet_evaluations_per_frame"] == read(plain)["unet_evaluations_per_frame"]
+
+
+def test_a_golden_slice_of_the_tiny_pipeline(clip, models, tmp_path, monkeypatch):
+    seen = []
+    sample = targets_stage.sample_edit
+    monkeypatch.setattr(targets_stage, "sample_edit", lambda *a, **k: seen.append(sample(*a, **k)) or seen[-1])
+    edit(clip, asked(**GOLDEN_SETTINGS), models, tmp_path)
+    found = seen[0].latents[0, 1, :2, 2, 2:6].flatten()
+    # recorded from this code, after the identities passed; other CPUs round differently in the last places
+    torch.testing.assert_close(found, torch.tensor(GOLDEN), rtol=0, atol=2e-3)
+
+
+GOLDEN_SETTINGS = {
+    "guidance_scale": 5.0,
+    "guidance_stop": 1.0,
+    "inversion": "pinned",
+    "inversion_prompt": "source",
+    "residual": 0.5,
+    "residual_window": (0.0, 1.0),
+    "guidance_base": "empty",
+    "self_attention": "own",
+    "frame_attention": "sparse",
+    "dense_layers": "paper",
+    "replace_window": 0.8,
+    "blend": False,
+}
+GOLDEN = [-0.48754, -0.33536, 0.86288, -0.05547, 0.64708, -0.04338, -0.56137, 0.19043]
+
+
+# --- the cache
+
+
+def test_a_second_edit_of_the_clip_finds_its_inversion(clip, models, tmp_path):
+    cache = InversionCache(tmp_path / "cache", 10**9)
+    request = asked("paper")
+    events = []
+    (first,) = edit(clip, request, models, tmp_path / "a", cache=cache)
+    (second,) = edit(clip, request, models, tmp_path / "b", events.append, cache)
+    assert (read(first)["inversion_cached"], read(second)["inversion_cached"]) == (False, True)
+    assert read(second)["stage_unet_evaluations"]["invert"] == read(second)["stage_unet_evaluations"]["null_text"] == 0
+    assert any("inversion and null text taken from the cache" in note for note in read(second)["notes"])
+    assert any("cache" in e.message for e in events if isinstance(e, Progress))
+    assert read(second)["vae_psnr"] == read(first)["vae_psnr"]
+    assert first.edited.read_bytes() == second.edited.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"start": 0.25}, {"max_frames": 2}, {"fps": 4.0}, {"steps": 4}, {"inversion_prompt": "empty"}, {"size": 64}],
+)
+def test_what_the_inversion_depends_on_makes_another_one(clip, models, tmp_path, changes):
+    cache = InversionCache(tmp_path / "cache", 10**9)
+    edit(clip, asked(), models, tmp_path / "a", cache=cache)
+    (result,) = edit(clip, asked(**changes), models, tmp_path / "b", cache=cache)
+    assert not result.summary["inversion_cached"]
+
+
+@pytest.mark.parametrize("changes", [{"guidance_scale": 3.0}, {"targets": ("a cat",)}, {"blend": False}])
+def test_what_it_does_not_depend_on_does_not(clip, models, tmp_path, changes):
+    cache = InversionCache(tmp_path / "cache", 10**9)
+    edit(clip, asked(), models, tmp_path / "a", cache=cache)
+    (result,) = edit(clip, asked(**changes), models, tmp_path / "b", cache=cache)
+    assert result.summary["inversion_cached"]
+
+
+def test_other_weights_or_another_clip_make_another_one(clip, models, tmp_path):
+    cache = InversionCache(tmp_path / "cache", 10**9)
+    edit(clip, asked(), models, tmp_path / "a", cache=cache)
+    other = dataclasses.replace(models, revision="another")
+    assert not edit(clip, asked(), other, tmp_path / "b", cache=cache)[0].summary["inversion_cached"]
+    drawn = write_clip(tmp_path / "other.mp4", moving_square()[::-1])
+    assert not edit(drawn, asked(), models, tmp_path / "c", cache=cache)[0].summary["inversion_cached"]
+
+
+def test_a_cache_that_cannot_keep_it_is_a_note_not_an_error(clip, models, tmp_path):
+    (result,) = edit(clip, asked(), models, tmp_path / "out", cache=InversionCache(tmp_path / "cache", 10))
+    assert any("is not kept: the cache is set to" in note for note in read(result)["notes"])
+
+
+# --- events
+
+
+def test_progress_names_the_stages_in_order_and_previews_show_the_clip(clip, models, tmp_path):
+    events = []
+    edit(clip, asked("paper", targets=(TARGET, "a cat")), models, tmp_path, events.append)
+    stages = list(dict.fromkeys(e.stage for e in events if isinstance(e, Progress)))
+    assert stages == list(Stage)
+    assert all(0 <= e.done <= e.total for e in events if isinstance(e, Progress))
+    editing = [e for e in events if isinstance(e, Progress) and e.stage == Stage.EDIT]
+    assert [e.done for e in editing] == list(range(STEPS + 1))
+    assert all(e.seconds_left is not None and e.seconds_left >= 0 for e in editing)
+    previews = [e for e in events if isinstance(e, Preview)]
+    assert {p.target_index for p in previews} == {0, 1}
+    for preview in previews:
+        assert preview.original.shape == preview.guess.shape == (FRAMES, 21, 32, 3)
+        assert preview.original.dtype == preview.guess.dtype == np.uint8
+
+
+def test_previews_can_be_turned_off(clip, models, tmp_path):
+    events = []
+    edit(clip, asked(), models, tmp_path, events.append, previews=False)
+    assert not any(isinstance(e, Preview) for e in events)
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_cancelling_at_any_stage_leaves_nothing_and_restores_the_unet(clip, models, tmp_path, stage):
+    before = dict(models.unet.attn_processors)
+
+    def emit(event):
+        if isinstance(event, Progress) and event.stage == stage:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        edit(clip, asked("paper"), models, tmp_path, emit)
+    assert files_in(tmp_path) == []
+    assert models.unet.attn_processors == before
+
+
+# --- what goes wrong
+
+
+def test_equal_prompts_only_reconstruct_and_that_is_said(clip, models, tmp_path):
+    (result,) = edit(clip, asked(targets=(SOURCE,)), models, tmp_path)
+    assert any("this only reconstructs the clip" in note for note in read(result)["notes"])
+
+
+def test_words_beyond_77_tokens_are_named(clip, models, tmp_path):
+    (result,) = edit(clip, asked(targets=("car " * 75 + "zebra",)), models, tmp_path)
+    assert any("target prompt" in n and n.endswith("not seen by the model: zebra") for n in read(result)["notes"])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"targets": ("",)}, "target prompt"),
+        ({"start": 0.5, "end": 0.5}, "empty"),
+        ({"start": 5.0}, "1 s long"),
+        ({"end": 5.0}, "1 s long"),
+        ({"start": 0.0, "end": 1.0, "fps": 8.0, "max_frames": 4}, "8 frames; at most 4"),
+        ({"max_frames": 1000}, "Allowed: a whole number, 1 to 128"),
+        ({"word_weights": {"zebra": 2.0}}, "zebra"),
+    ],
+)
+def test_requests_that_cannot_be_done_are_refused_in_words(clip, models, tmp_path, values, said):
+    with pytest.raises(EditError, match=said):
+        edit(clip, asked(**values), models, tmp_path)
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "empty"), (b"no video at all" * 100, "not a video"), (None, "There is no file")]
+)
+def test_files_that_are_no_video_are_refused_in_words(models, tmp_path, content, said):
+    raw = tmp_path / "raw.mp4"
+    if content is not None:
+        raw.write_bytes(content)
+    with pytest.raises(EditError, match=said):
+        edit(raw, asked(), models, tmp_path / "out")
+    assert files_in(tmp_path / "out") == []
+
+
+def test_a_clip_of_one_frame_is_refused_in_words(models, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", moving_square(1))
+    with pytest.raises(EditError, match="single frame"):
+        edit(clip, asked(), models, tmp_path / "out")
+
+
+def test_limits_are_the_callers(clip, models, tmp_path):
+    with pytest.raises(EditError, match=r"up to 0\.2 s"):
+        edit(clip, asked(), models, tmp_path, limits=Limits(seconds=0.2))
+
+
+def test_nan_is_an_error_and_never_a_black_video(clip, checkpoint, tmp_path):
+    broken = load_models(str(checkpoint), Settings(device="cpu"))
+    broken.unet.conv_out.bias.data.fill_(float("nan"))
+    with pytest.raises(EditError, match="overflowed"):
+        edit(clip, asked(), broken, tmp_path)
+    assert files_in(tmp_path) == []
+
+
+def out_of_memory_once(monkeypatch, module, name, times=1):
+    """Let a stage's function fail as a full device does, `times` times; returns the chunks it was called with."""
+    real, calls = getattr(module, name), []
+
+    def scarce(*args, **kwargs):
+        calls.append(kwargs.get("chunk"))
+        if len(calls) <= times:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, scarce)
+    return calls
+
+
+def test_memory_that_runs_out_is_retried_once_in_the_smallest_pieces(clip, models, tmp_path, monkeypatch):
+    calls = out_of_memory_once(monkeypatch, source_stage, "invert")
+    (result,) = edit(clip, asked(), models, tmp_path)
+    assert calls == [None, 1]
+    assert any("memory ran out once" in note for note in read(result)["notes"])
+
+
+def test_the_retry_of_the_edit_takes_one_target_after_the_other(clip, models, tmp_path, monkeypatch):
+    (whole,) = edit(clip, asked(), models, tmp_path / "alone")
+    calls = out_of_memory_once(monkeypatch, targets_stage, "sample_edit")
+    first, second = edit(clip, asked(targets=(TARGET, "a cat")), models, tmp_path / "both")
+    assert len(calls) == 3 and second.target == "a cat"
+    assert np.abs(read_frames(first) - read_frames(whole)).max() <= 3  # chunks of the VAE round differently
+
+
+def read_frames(result):
+    return read_clip(result.edited, 0.0, None, None, 16).frames.astype(int)
+
+
+def test_memory_that_runs_out_twice_is_an_error_with_ways_out(clip, models, tmp_path, monkeypatch):
+    out_of_memory_once(monkeypatch, source_stage, "invert", times=2)
+    with pytest.raises(EditError, match=r"not enough memory.*max_frames.*size"):
+        edit(clip, asked(), models, tmp_path)
+    assert files_in(tmp_path) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(clip, models, tmp_path, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("editor.stages.results.write_poster", full)
+    with pytest.raises(EditError, match="is full"):
+        edit(clip, asked(), models, tmp_path)
+    assert files_in(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made_is_said(clip, models, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EditError, match=r"cannot be written to .*file"):
+        edit(clip, asked(), models, tmp_path / "file" / "out")
+
+
+def test_an_earlier_result_survives_a_failure(clip, models, tmp_path, monkeypatch):
+    edit(clip, asked(), models, tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.*")}
+    monkeypatch.setattr("editor.stages.results.json.dumps", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        edit(clip, asked(targets=("a cat",)), models, tmp_path)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*.*")} == before
+
+
+def test_frames_that_the_safety_checker_flags_are_not_written(clip, models, tmp_path):
+    class Stern(SafetyChecker):
+        def flagged(self, frames, chunk=8):
+            return (0,)
+
+    with pytest.raises(EditError, match="flagged 1 of 3 frames"):
+        edit(clip, asked(), dataclasses.replace(models, safety=Stern(None, None, models.device)), tmp_path)
+    assert files_in(tmp_path) == []
+
+
+def test_a_normalised_clip_is_read_as_it_is(clip, models, tmp_path, monkeypatch):
+    monkeypatch.setattr("editor.stages.footage.normalise", lambda *a: pytest.fail("normalised again"))
+    copy = shutil.copy(clip, tmp_path / "clip.mp4")
+    edit(tmp_path / copy, asked(), models, tmp_path / "out", normalised=True)
