@@ -1,7 +1,6 @@
 """Scenes for training and for tests: which are drawn, which triples are kept out, and frames rendered ahead."""
 
 import hashlib
-import json
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -44,36 +43,44 @@ def training_triples() -> list[Triple]:
     return [t for t in triples() if t not in kept for _ in range(1 if t[1] else 4)]
 
 
-def training_frames(count: int, folder: Path, seed: int = 0) -> tuple[np.ndarray, list[list[str]]]:
-    """`count` training frames and four captions for each, rendered once and kept in `folder`.
+Moment = tuple[Scene, float, list[str]]
+"""A scene, a time in 0..1 of its clip, and four captions."""
 
-    Returns a memory map uint8 (count, SIZE, SIZE, 3) and the captions. Two moments are drawn of every scene.
-    """
+
+def training_moments(count: int, seed: int = 0) -> list[Moment]:
+    """What `training_frames` shows, in its order, without drawing it. Two moments are taken of every scene."""
+    return [m for i in range(0, count, _CHUNK) for m in _moments((seed, i))][:count]
+
+
+def training_frames(count: int, folder: Path, seed: int = 0) -> np.ndarray:
+    """The drawn `training_moments`, rendered once and kept in `folder`: memory map uint8 (count, SIZE, SIZE, 3)."""
     folder.mkdir(parents=True, exist_ok=True)
-    name = folder / f"frames-{count}-{seed}"
-    if not name.with_suffix(".json").exists():
-        frames = np.lib.format.open_memmap(name.with_suffix(".npy"), "w+", np.uint8, (count, SIZE, SIZE, 3))
-        captions: list[list[str]] = []
+    path = folder / f"frames-{count}-{seed}.npy"
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        frames = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (count, SIZE, SIZE, 3))
+        keys = [(seed, i) for i in range(0, count, _CHUNK)]
         with get_context("spawn").Pool(2) as pool:
-            for pictures, texts in pool.imap(_chunk, [(seed, i) for i in range(0, count, _CHUNK)]):
-                room = min(len(pictures), count - len(captions))
-                frames[len(captions) : len(captions) + room] = pictures[:room]
-                captions += texts[:room]
+            for (_, start), pictures in zip(keys, pool.imap(_drawn, keys), strict=True):
+                frames[start : start + _CHUNK] = pictures[: count - start]
         frames.flush()
-        name.with_suffix(".json").write_text(json.dumps(captions))
-    return np.load(name.with_suffix(".npy"), mmap_mode="r"), json.loads(name.with_suffix(".json").read_text())
+        unfinished.replace(path)
+    return np.load(path, mmap_mode="r")
 
 
 _CHUNK = 256
 
 
-def _chunk(key: tuple[int, int]) -> tuple[np.ndarray, list[list[str]]]:
+def _moments(key: tuple[int, int]) -> list[Moment]:
+    """One chunk of moments, from its own random generator."""
     rng = np.random.default_rng(key)
-    allowed, pictures, texts = training_triples(), [], []
-    while len(pictures) < _CHUNK:
+    allowed, moments = training_triples(), []
+    while len(moments) < _CHUNK:
         scene = draw_scene(rng, (0, UNSEEN_SEED), allowed)
-        frames, _, _ = render_at(scene, rng.random(2))
-        for frame in frames:
-            pictures.append(frame)
-            texts.append([any_caption(scene, rng) for _ in range(4)])
-    return np.stack(pictures), texts
+        for time in rng.random(2):
+            moments.append((scene, float(time), [any_caption(scene, rng) for _ in range(4)]))
+    return moments
+
+
+def _drawn(key: tuple[int, int]) -> np.ndarray:
+    return np.stack([render_at(scene, [time])[0][0] for scene, time, _ in _moments(key)])

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from editor.demo.dataset import UNSEEN_SEED, draw_scene, triples
-from editor.demo.loop import Run
+from editor.demo.dataset import training_frames, training_moments
+from editor.demo.loop import Run, grid
 from editor.demo.train_vae import frames_tensor
 from editor.demo.words import COLORS, LOOKS, PLACES, SUBJECTS
-from editor.demo.world import Scene, render_at
+from editor.demo.world import Scene
 from editor.settings import ROOT
 
 HEADS: dict[str, tuple[str | None, ...]] = {
@@ -71,9 +71,9 @@ def load_judge() -> Judge:
 
 
 def train_judge(folder: Path, minutes: float, resume: bool, frames: int, seed: int = 0) -> None:
-    """Train on renders of training seeds, all triples, with slight noise; save to `WEIGHTS`."""
+    """Train on the same renders as the model, with slight noise; save to `WEIGHTS`."""
     torch.manual_seed(seed)
-    pictures, targets = _examples(frames, seed)
+    pictures, targets = training_frames(frames, folder.parent / "data"), _targets(frames)
     judge = Judge()
     run = Run(folder, {"judge": judge}, minutes, seed, peak=2e-3, ema_decay=0.995, config={"batch": BATCH})
     if resume:
@@ -84,7 +84,7 @@ def train_judge(folder: Path, minutes: float, resume: bool, frames: int, seed: i
         scores = judge(seen + torch.randn_like(seen) * 0.08 * torch.rand(len(seen), 1, 1, 1))
         return sum(nn.functional.cross_entropy(scores[name], targets[name][pick]) for name in HEADS)
 
-    run.train(_picks(len(pictures), seed), loss_of, lambda: pictures[0])
+    run.train(_picks(len(pictures), seed), loss_of, lambda: grid(np.array(pictures[:24]), 8))
     with run.ema:
         WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
         save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, WEIGHTS)
@@ -96,10 +96,7 @@ def _picks(count: int, seed: int) -> Iterator[np.ndarray]:
         yield rng.integers(0, count, BATCH)
 
 
-def _examples(count: int, seed: int) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
-    """Frames uint8 (count, 96, 96, 3) and class numbers; held-out triples too, since the judge must know them."""
-    rng = np.random.default_rng([seed, 77])
-    scenes = [draw_scene(rng, (0, UNSEEN_SEED), triples()) for _ in range(count)]
-    pictures = np.stack([render_at(scene, rng.random(1))[0][0] for scene in scenes])
-    targets = {n: torch.tensor([HEADS[n].index(getattr(s, n)) for s in scenes]) for n in HEADS}
-    return pictures, targets
+def _targets(count: int) -> dict[str, torch.Tensor]:
+    """Class numbers of the training frames."""
+    scenes = [scene for scene, _, _ in training_moments(count)]
+    return {name: torch.tensor([HEADS[name].index(getattr(s, name)) for s in scenes]) for name in HEADS}

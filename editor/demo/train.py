@@ -1,4 +1,4 @@
-"""Train the built-in model: `python -m editor.demo.train tokenizer|vae|unet|judge [--minutes N] [--resume]`.
+"""Train the built-in model: `python -m editor.demo.train tokenizer|vae|decoder|unet|judge [--minutes N] [--resume]`.
 
 Every part is saved into `--out` in Stable Diffusion's folder layout, float16 safetensors in shards below 9 MB. The
 run's checkpoint, curve and sheet stay in `--work`.
@@ -41,6 +41,10 @@ def main(argv: list[str] | None = None) -> None:
         print(f"tokenizer: {len(tokenizer)} tokens")
     elif options.part == "vae":
         save(train_vae(work / "vae", options.minutes, options.resume, options.frames, options.device), out / "vae")
+    elif options.part == "decoder":
+        vae = AutoencoderKL.from_pretrained(out / "vae", use_safetensors=True)
+        vae = train_vae(work / "decoder", options.minutes, options.resume, options.frames, options.device, frozen=vae)
+        save(vae, out / "vae")
     elif options.part == "judge":
         train_judge(work / "judge", options.minutes, options.resume, options.frames)
     else:
@@ -73,7 +77,7 @@ def write_index(out: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m editor.demo.train", description=__doc__.split("\n\n")[0])
-    parser.add_argument("part", choices=("tokenizer", "vae", "unet", "judge"))
+    parser.add_argument("part", choices=("tokenizer", "vae", "decoder", "unet", "judge"))
     parser.add_argument("--minutes", type=float, default=60, help="time budget; learning rates follow it (default 60)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --work")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "demo_model", help="model folder")

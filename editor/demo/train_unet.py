@@ -10,11 +10,11 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from editor.demo.components import TOKENS, load_tokenizer, make_scheduler, make_text_encoder, make_unet
-from editor.demo.dataset import training_frames
+from editor.demo.dataset import training_frames, training_moments
 from editor.demo.loop import Run, grid
 from editor.demo.train_vae import decoded, encoded
 
-BATCH, PEAK = 16, 1.5e-3
+BATCH, PEAK = 16, 1.2e-3
 TEXT_DROPOUT = 0.1  # share of captions emptied, so that guidance has its unconditional prediction
 SHEET = (
     "a red car on the road",
@@ -48,7 +48,9 @@ def train_unet(
     scheduler = make_scheduler()
     unet, text = make_unet(vae.config.latent_channels).to(device), make_text_encoder(tokenizer).to(device)
     latents, ids = cached_latents(vae, tokenizer, folder.parent / "data", frames, device)
-    run = Run(folder, {"unet": unet, "text_encoder": text}, minutes, seed, peak=PEAK, config={"batch": BATCH})
+    run = Run(
+        folder, {"unet": unet, "text_encoder": text}, minutes, seed, peak=PEAK, ema_decay=0.999, config={"batch": BATCH}
+    )
     if resume:
         run.resume()
     generator = torch.Generator().manual_seed(seed + run.step)
@@ -91,13 +93,13 @@ def cached_latents(
 
     The latents are kept in `data` under the sum of the VAE's weights, so another VAE gets its own.
     """
-    pictures, captions = training_frames(count, data)
+    pictures = training_frames(count, data)
     mark = sum(float(p.double().sum()) for p in vae.parameters())
     path = data / f"latents-{count}-{mark:.6f}.npy"
     if not path.exists():
         np.save(path, encoded(vae.to(device), pictures).half().cpu().numpy())
         vae.cpu()
-    flat = [text for texts in captions for text in texts]
+    flat = [text for _, _, texts in training_moments(count) for text in texts]
     ids = tokenizer(flat, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt").input_ids
     return np.load(path), ids.view(count, -1, TOKENS)
 

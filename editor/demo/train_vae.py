@@ -16,11 +16,25 @@ WHOLE_SHARE = 0.3  # of the steps see fewer, whole frames, so that the middle at
 GRADIENT_WEIGHT, KL_WEIGHT = 0.5, 3e-4
 
 
-def train_vae(folder: Path, minutes: float, resume: bool, frames: int, device: str, seed: int = 0) -> AutoencoderKL:
-    """Train for `minutes` in `folder`; returns the averaged model with unit-variance latents, on the CPU."""
+def train_vae(
+    folder: Path,
+    minutes: float,
+    resume: bool,
+    frames: int,
+    device: str,
+    seed: int = 0,
+    frozen: AutoencoderKL | None = None,
+) -> AutoencoderKL:
+    """Train for `minutes` in `folder`; returns the averaged model with unit-variance latents, on the CPU.
+
+    With `frozen`, a trained model, its decoder alone is trained on: the latents, and so a UNet trained on them, stay.
+    """
     torch.manual_seed(seed)
-    pictures, _ = training_frames(frames, folder.parent / "data")
-    vae = make_vae().to(device)
+    pictures = training_frames(frames, folder.parent / "data")
+    vae = (frozen or make_vae()).to(device)
+    if frozen:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     run = Run(folder, {"vae": vae}, minutes, seed, peak=2e-3, ema_decay=0.999, config={"batch": BATCH, "crop": CROP})
     if resume:
         run.resume()
@@ -31,7 +45,8 @@ def train_vae(folder: Path, minutes: float, resume: bool, frames: int, device: s
 
     run.train(_crops(pictures, device, seed + run.step), lambda batch: vae_loss(vae, batch), sheet)
     run.ema.__enter__()
-    fold_latent_scale(vae, frames_tensor(pictures[:: max(1, len(pictures) // 512)], device))
+    if not frozen:
+        fold_latent_scale(vae, frames_tensor(pictures[:: max(1, len(pictures) // 512)], device))
     return vae.cpu()
 
 
