@@ -10,9 +10,10 @@ from editor.media.probe import BT709, Header, input_arguments
 MARGIN_SECONDS = 1.0
 """Decoded beyond the longest allowed clip, so that a clip that is too long can be told from one that just fits."""
 
-# HLG or PQ to SDR: linear light with reference white at 203 nits (ITU-R BT.2408), a tone curve, then BT.709.
+# HLG or PQ to SDR: linear light with reference white at 203 nits (ITU-R BT.2408), a curve that leaves the darker half
+# alone and bends highlights, then BT.709.
 _TONE_MAP = (
-    "zscale=transfer=linear:npl=203,format=gbrpf32le,tonemap=hable:desat=0,"
+    "zscale=transfer=linear:npl=203,format=gbrpf32le,tonemap=mobius:param=0.5:desat=0,"
     "zscale=primaries=bt709:transfer=bt709:matrix=bt709:range=tv,"
 )
 _ON_WHITE = (

@@ -49,7 +49,7 @@ def _check_file(raw: Path, limits: Limits) -> None:
         raise EditError("The file is empty. Please upload it again.")
     if size > limits.upload_bytes:
         raise EditError(
-            f"The file has {size / 2**20:.0f} MB; up to {limits.upload_bytes / 2**20:g} MB are allowed. "
+            f"The file has {size / 2**20:.3g} MB; up to {limits.upload_bytes / 2**20:g} MB are allowed. "
             "Please shorten or shrink the clip."
         )
 
@@ -104,10 +104,9 @@ def _check_length(result: Probe, limits: Limits) -> None:
 
 def _too_long(seconds: float | None, limits: Limits) -> str:
     if seconds is None:
-        found = f"longer than {limits.seconds:g} s"
-    else:
-        found = f"{seconds:.0f} s long" if seconds < 3600 else f"{seconds / 3600:.0f} hours long"
-    return f"The clip is {found}; up to {limits.seconds:g} s are allowed. Please cut it first."
+        return f"The clip is longer than the {limits.seconds:g} s that are allowed. Please cut it first."
+    found = f"{seconds:.0f} s" if seconds < 3600 else f"{seconds / 3600:.0f} hours"
+    return f"The clip is {found} long; up to {limits.seconds:g} s are allowed. Please cut it first."
 
 
 def _notes(header: Header, result: Probe, outcome: Outcome) -> tuple[str, ...]:
