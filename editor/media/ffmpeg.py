@@ -17,6 +17,8 @@ from typing import IO
 from editor.events import EditError
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
+# Windows has no names for these, and never reports them.
+_SIGKILL, _SIGXCPU, _SIGXFSZ = (getattr(signal, name, 99) for name in ("SIGKILL", "SIGXCPU", "SIGXFSZ"))
 _ARGUMENTS = ("-nostdin", "-hide_banner")
 LOG_BYTES = 64 * 1024
 """How much of the beginning and of the end of ffmpeg's log is kept; a damaged file can fill gigabytes."""
@@ -51,12 +53,12 @@ class Outcome:
     @property
     def out_of_time(self) -> bool:
         """Whether the clock or the limit on processor time stopped it."""
-        return self.timed_out or self.code in (-signal.SIGXCPU, -signal.SIGKILL)
+        return self.timed_out or self.code in (-_SIGXCPU, -_SIGKILL)
 
     @property
     def file_too_large(self) -> bool:
         """Whether what it wrote met the limit on file size."""
-        return self.code == -signal.SIGXFSZ or (self.code != 0 and "File too large" in self.log)
+        return self.code == -_SIGXFSZ or (self.code != 0 and "File too large" in self.log)
 
     @property
     def stopped(self) -> bool:

@@ -12,7 +12,7 @@ from editor.media.convert import MARGIN_SECONDS, convert, decoded_frames
 from editor.media.ffmpeg import Outcome
 from editor.media.files import DISK_FULL, replacing
 from editor.media.limits import Limits
-from editor.media.probe import Header, Probe, probe, read_header
+from editor.media.probe import TOO_SLOW, Header, Probe, probe, read_header
 
 FORMATS = "mp4, mov, webm, mkv, avi, mpeg, flv, ogg or gif"
 
@@ -84,7 +84,7 @@ def _check_outcome(outcome: Outcome, out: Path) -> None:
     if outcome.disk_full:
         raise EditError(DISK_FULL)
     if outcome.out_of_time:
-        raise EditError("Reading the clip takes too long. Please make it shorter or smaller.")
+        raise EditError(TOO_SLOW)
     if outcome.file_too_large:
         raise EditError("The clip becomes too large when it is read. Please make it shorter or smaller.")
     frames, _ = decoded_frames(outcome)

@@ -9,6 +9,7 @@ from editor.media.ffmpeg import run
 from editor.media.limits import Limits
 
 UNREADABLE = "The clip could not be read again. Please upload it once more."
+TOO_SLOW = "Reading the clip takes too long. Please make it shorter or smaller."
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg"
 """Formats that hold their own frames. Playlists, manifests and scripts, which name other files, are not among them."""
@@ -85,8 +86,14 @@ def input_arguments(path: Path, limits: Limits) -> list[str]:
 
 
 def read_header(path: Path, limits: Limits) -> Header | None:
-    """The claims of an untrusted file, None when it is no video container that we open."""
-    return parse_header(run(input_arguments(path, limits), limits.bounds).log)
+    """The claims of an untrusted file, None when it is no video container that we open.
+
+    Raises `EditError` when a limit ends the reading.
+    """
+    outcome = run(input_arguments(path, limits), limits.bounds)
+    if outcome.out_of_time:
+        raise EditError(TOO_SLOW)
+    return parse_header(outcome.log)
 
 
 def parse_header(log: str) -> Header | None:

@@ -414,9 +414,17 @@ def test_shapes_that_cannot_be_edited(tmp_path, traps, size, words) -> None:
 
 
 def test_work_without_end_is_stopped(tmp_path, traps) -> None:
-    raw = moving(tmp_path / "upload.mp4", source="testsrc2=size=1920x1080:rate=30:duration=4")
+    """Noise is the most work there is to code: these 2 s take more than the one second of processor time allowed."""
+    noise = "color=gray:size=640x480:rate=30:duration=2,noise=alls=100:allf=t,format=yuv420p"
+    ffmpeg(*lavfi(noise), "-c:v", "rawvideo", tmp_path / "upload.avi")
     with pytest.raises(EditError, match="takes too long"):
-        take(raw, traps, Limits(bounds=Bounds(cpu_seconds=1, wall_seconds=60)))
+        take(tmp_path / "upload.avi", traps, Limits(bounds=Bounds(cpu_seconds=1, wall_seconds=60)))
+
+
+def test_a_header_that_is_never_done_is_stopped(tmp_path, traps) -> None:
+    raw = moving(tmp_path / "upload.mp4")
+    with pytest.raises(EditError, match="takes too long"):
+        take(raw, traps, Limits(bounds=Bounds(wall_seconds=0.001)))  # too short even to start a process
 
 
 def test_a_result_that_grows_too_large_is_stopped(tmp_path, traps) -> None:
