@@ -55,7 +55,16 @@ LAYOUTS: dict[str, dict] = {
         "sample_size": 8,
     },
 }
-PREDICTION = {"sd15": "epsilon", "sd21": "v_prediction", "demo": "v_prediction"}
+LAYOUTS["two levels"] = {
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "block_out_channels": (8, 8),
+    "attention_head_dim": 2,
+    "layers_per_block": 1,
+    "sample_size": 8,
+}
+"""The cheapest layout, for tests of many steps."""
+PREDICTION = {"sd15": "epsilon", "sd21": "v_prediction", "demo": "v_prediction", "two levels": "v_prediction"}
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,12 @@ class Conditioning:
 class Sampled:
     """The outcome for M targets: `latents` (M, F, C, h, w), clean.
 
-    `masks`: where each edit could happen, boolean (F, h, w), None where no blend was done. `notes`: sentences for each
+    `source` (F, C, h, w): the source row's own outcome, None where it was not run to the end. `masks`: where each edit could happen, boolean (F, h, w), None where no blend was done. `notes`: sentences for each
     target's manifest. `unet_evaluations`, `vae_evaluations`: the work of all targets together, per frame.
     """
 
     latents: torch.Tensor
+    source: torch.Tensor | None
     masks: tuple[torch.Tensor | None, ...]
     notes: tuple[tuple[str, ...], ...]
     unet_evaluations: float
@@ -84,6 +85,7 @@ def sample_edit(
             on_step(step + 1, schedule.steps, guess)
     return Sampled(
         latents=run.targets,
+        source=run.source if run.rows[-1].source else None,
         masks=run.blend.masks,
         notes=run.blend.notes,
         unet_evaluations=denoiser.evaluations(trajectory.latents.shape[1]),
@@ -146,8 +148,10 @@ class _Run:
         landed = self.denoiser.schedule.step(step, self.source, eps)
         if self.request.inversion != "pinned":
             self.source = landed
-        elif step in window_steps(self.request.residual_window, self.request.steps):
-            self.targets = self.targets + self.request.residual * (self.trajectory.latents[step + 1] - landed)
+            return
+        self.source = self.trajectory.latents[step + 1]
+        if step in window_steps(self.request.residual_window, self.request.steps):
+            self.targets = self.targets + self.request.residual * (self.source - landed)
 
     def _regularise(self, step: int, eps: torch.Tensor) -> None:
         """One descent step of the spatial loss, outside the places where the edit may happen."""

@@ -1,0 +1,293 @@
+"""The edit: identities that hold whatever the weights, and what each option does."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from editor.diffusion.kernels import KernelChoice
+from editor.events import Cancelled, EditError
+from editor.method import sampling
+from editor.method.attention import EditAttention
+from editor.method.branches import planned_evaluations
+from editor.method.inversion import Trajectory
+from tests import tiny
+from tests.method.runs import SOURCE, ask, run_edit
+
+SWAP, ADDITION = "a blue car on the road", "a red car on the road in the snow"
+BARE = {"blend": False, "spatial_pixel_weight": 0.0, "spatial_gradient_weight": 0.0}
+
+
+def doubled(parts: tiny.Tiny) -> tiny.Tiny:
+    """The same components in float64, so that identities show without rounding."""
+    parts.unet.double(), parts.text_encoder.double()
+    return parts
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return tiny.components("demo")
+
+
+@pytest.fixture(scope="module", params=["sd15", "sd21", "demo"])
+def exact(request):
+    return doubled(tiny.components(request.param))
+
+
+@pytest.fixture(scope="module")
+def exact_demo():
+    return doubled(tiny.components("demo"))
+
+
+def gap(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).abs().max())
+
+
+# A random eps-predicting network amplifies rounding in every step by its guidance: 1e-16 grows to 1e-10 in 6 steps.
+EXACT = 1e-9
+
+
+@pytest.mark.parametrize("attention", [("own", "none"), ("sparse", "paper"), ("dense", "all"), ("first", "none")])
+def test_equal_prompts_give_the_clip_back(exact, attention):
+    """k = 1, the source as guidance base: z* exactly, at any guidance and any frame attention."""
+    frames, layers = attention
+    request = ask(steps=6, guidance_scale=7.5, frame_attention=frames, dense_layers=layers, **BARE)
+    run = run_edit(exact, request, exact.latents(3))
+    assert gap(run.sampled.latents[0], run.trajectory.clean) < EXACT
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"guidance_scale": 20.0, "guidance_stop": 0.5},
+        {"self_attention": "source_kv", "self_attention_window": (0.2, 0.8)},
+        {"inversion_prompt": "empty"},
+        {"replace_window": 0.0},
+        {"as_published": True},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_equal_prompts_give_the_clip_back_with_every_option(exact_demo, values):
+    request = ask(steps=6, frame_attention="dense", dense_layers="all", **BARE, **values)
+    run = run_edit(exact_demo, request, exact_demo.latents(2))
+    assert gap(run.sampled.latents[0], run.trajectory.clean) < EXACT
+
+
+def test_without_the_residual_the_clip_drifts(exact_demo):
+    """The identity above is not vacuous: each of its conditions is needed."""
+    for values in ({"residual": 0.0}, {"guidance_base": "empty"}, {"residual_window": (0.0, 0.5)}):
+        request = ask(steps=6, frame_attention="dense", dense_layers="all", **BARE, **values)
+        run = run_edit(exact_demo, request, exact_demo.latents(2))
+        assert gap(run.sampled.latents[0], run.trajectory.clean) > 1e-2
+
+
+def test_equal_prompts_keep_both_rows_of_the_paper_equal(exact):
+    request = replace(ask(preset="paper"), steps=4)
+    run = run_edit(exact, request, exact.latents(2))
+    assert gap(run.sampled.latents[0], run.sampled.source) < EXACT
+    assert gap(run.sampled.source, run.trajectory.clean) > 1e-3, "the published source row drifts"
+
+
+def test_other_words_lead_elsewhere(parts):
+    request = ask(SWAP, ADDITION, steps=6, **BARE)
+    run = run_edit(parts, request, parts.latents(2))
+    first, second = run.sampled.latents
+    assert gap(first, run.trajectory.clean) > 1e-2
+    assert gap(first, second) > 1e-2
+
+
+def source_row(parts: tiny.Tiny, request, monkeypatch) -> list[torch.Tensor]:
+    """The noise that the network finds in the source row at each step."""
+    seen = []
+    original = sampling.Denoiser.eps
+
+    def listening(self, step, latents, embeddings, edit=None):
+        eps = original(self, step, latents, embeddings, edit)
+        if edit is not None:
+            seen.append(eps[0])
+        return eps
+
+    monkeypatch.setattr(sampling.Denoiser, "eps", listening)
+    run_edit(parts, request, parts.latents(3))
+    monkeypatch.undo()
+    return seen
+
+
+@pytest.mark.parametrize("inversion", ["pinned", "ddim"])
+def test_nothing_flows_from_target_to_source(exact_demo, monkeypatch, inversion):
+    values = {
+        "steps": 5,
+        "inversion": inversion,
+        "frame_attention": "dense",
+        "dense_layers": "all",
+        "self_attention": "source_kv",
+        "self_attention_window": (0.0, 1.0),
+        "replace_window": 1.0,
+        "refine_window": 1.0,
+    }
+    one = source_row(exact_demo, ask(SWAP, **values), monkeypatch)
+    other = source_row(exact_demo, ask("a big dog in the snow at night", **values), monkeypatch)
+    assert len(one) == len(other) == 5
+    for a, b in zip(one, other, strict=True):
+        assert gap(a, b) < EXACT
+
+
+def test_rows_that_are_not_run_would_have_changed_nothing(exact_demo):
+    """Branch scheduling against all rows to the end: the same targets for less work."""
+    for values in (
+        {"inversion": "ddim", "guidance_base": "empty"},
+        {"inversion": "ddim", "guidance_base": "source"},
+        {"inversion": "pinned", "residual": 0.0},
+        {"inversion": "pinned", "residual_window": (0.5, 1.0), "replace_window": 0.2, "refine_window": 0.2},
+    ):
+        request = ask(SWAP, ADDITION, steps=6, **values)
+        run = run_edit(exact_demo, request, exact_demo.latents(2))
+        full = run_edit(exact_demo, replace(request, as_published=True), exact_demo.latents(2))
+        assert gap(run.sampled.latents, full.sampled.latents) < EXACT
+        assert run.evaluations < full.evaluations
+
+
+def test_targets_share_a_source_row_and_do_not_disturb_each_other(exact_demo):
+    both = ask(SWAP, ADDITION, steps=5)
+    together = run_edit(exact_demo, both, exact_demo.latents(2))
+    for index, target in enumerate(both.targets):
+        alone = run_edit(exact_demo, replace(both, targets=(target,)), exact_demo.latents(2))
+        assert gap(together.sampled.latents[index], alone.sampled.latents[0]) < EXACT
+        assert together.evaluations < 2 * alone.evaluations
+
+
+def test_a_negative_prompt_overrides_the_guidance_base(exact_demo):
+    common = {"steps": 4, "residual": 0.5}
+    latents = exact_demo.latents(2)
+    source_base = run_edit(exact_demo, ask(SWAP, guidance_base="source", **common), latents)
+    negative = run_edit(exact_demo, ask(SWAP, guidance_base="empty", negative_prompt=SOURCE, **common), latents)
+    other = run_edit(exact_demo, ask(SWAP, guidance_base="source", negative_prompt="snow", **common), latents)
+    assert gap(source_base.sampled.latents, negative.sampled.latents) < EXACT
+    assert gap(source_base.sampled.latents, other.sampled.latents) > 1e-3
+
+
+def test_guidance_stops_where_it_is_told_to(exact_demo):
+    latents = exact_demo.latents(1)
+    never = run_edit(exact_demo, ask(SWAP, steps=4, guidance_stop=0.0), latents)
+    scale_one = run_edit(exact_demo, ask(SWAP, steps=4, guidance_scale=1.0), latents)
+    half = run_edit(exact_demo, ask(SWAP, steps=4, guidance_stop=0.5), latents)
+    assert gap(never.sampled.latents, scale_one.sampled.latents) < EXACT
+    assert gap(never.sampled.latents, half.sampled.latents) > 1e-3
+    assert half.sampled.unet_evaluations == 2 * 3 + 2 * 2
+
+
+@pytest.mark.parametrize("steps", [7, 20])
+def test_null_text_is_used_exactly_on_its_steps(parts, monkeypatch, steps):
+    used = []
+    original = sampling.Denoiser.eps
+
+    def listening(self, step, latents, embeddings, edit=None):
+        if edit is not None:
+            used.append((step, embeddings))
+        return original(self, step, latents, embeddings, edit)
+
+    monkeypatch.setattr(sampling.Denoiser, "eps", listening)
+    request = ask(SWAP, preset="paper", steps=steps)
+    run = run_edit(parts, request, parts.latents(1))
+    empty = parts.embed("")
+    assert [step for step, _ in used] == list(range(steps))
+    for step, embeddings in used:
+        source, source_base, base, text = embeddings
+        assert torch.equal(source_base, base)
+        assert torch.equal(base, run.null_text.embeddings[step][0])
+        assert torch.equal(base[None], empty) == (2 * step < steps)
+        assert torch.equal(source[None], parts.embed(SOURCE))
+        assert torch.equal(text[None], parts.embed(SWAP))
+
+
+def test_word_weights_act_on_the_named_word_only(exact_demo):
+    latents = exact_demo.latents(1)
+    request = ask(SWAP, steps=3)
+    plain = run_edit(exact_demo, request, latents).sampled.latents
+    ones = run_edit(exact_demo, replace(request, word_weights={"blue": 1.0}), latents).sampled.latents
+    strong = run_edit(exact_demo, replace(request, word_weights={"blue": 4.0}), latents).sampled.latents
+    assert gap(plain, ones) < EXACT
+    assert gap(plain, strong) > 1e-3
+
+
+@pytest.mark.parametrize(("frames", "size"), [(1, (8, 8)), (2, (4, 20)), (5, (12, 8))])
+@pytest.mark.parametrize("preset", ["paper", "balanced", "fast"])
+def test_any_frame_count_and_aspect(parts, preset, frames, size):
+    latents = torch.randn(frames, 4, *size, generator=torch.Generator().manual_seed(0))
+    request = ask(SWAP, preset=preset, steps=3)
+    run = run_edit(parts, request, latents)
+    assert run.sampled.latents.shape == (1, frames, 4, *size)
+    assert torch.isfinite(run.sampled.latents).all()
+
+
+def test_sides_that_do_not_halve_evenly_still_run(exact_demo):
+    latents = torch.randn(2, 4, 7, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    run = run_edit(exact_demo, ask(SWAP, steps=2), latents)
+    assert run.sampled.latents.shape == (1, 2, 4, 7, 9)
+
+
+def test_each_step_is_told_and_may_stop_the_run(parts):
+    heard = []
+
+    def listen(done: int, steps: int, guess: torch.Tensor) -> None:
+        heard.append((done, steps, tuple(guess.shape)))
+        if done == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run_edit(parts, ask(SWAP, ADDITION, steps=5), parts.latents(2), on_step=listen)
+    assert heard == [(done, 5, (2, 2, 4, 8, 8)) for done in (1, 2, 3)]
+    assert not any(isinstance(p, EditAttention) for p in parts.unet.attn_processors.values())
+
+
+def test_the_last_guess_is_the_result(parts):
+    guesses = []
+    run = run_edit(
+        parts, ask(SWAP, steps=5), parts.latents(2), on_step=lambda done, steps, guess: guesses.append(guess)
+    )
+    # at the last level one part in a thousand is noise
+    assert gap(guesses[-1], run.sampled.latents) < 0.2
+    assert gap(guesses[0], run.sampled.latents) > gap(guesses[-1], run.sampled.latents)
+
+
+def test_overflow_is_an_error_that_names_the_cause(parts):
+    request = ask(SWAP, steps=3)
+    good = run_edit(parts, request, parts.latents(1)).trajectory
+    bad = good.latents.clone()
+    bad[1, 0, 0, 0, 0] = float("inf")
+    with pytest.raises(EditError, match=r"NaN.*guidance scale"):
+        run_edit(parts, request, parts.latents(1), trajectory=Trajectory(bad, 3.0))
+
+
+def test_parts_that_do_not_belong_together_are_refused(parts):
+    trajectory = run_edit(parts, ask(SWAP, steps=3), parts.latents(1)).trajectory
+    with pytest.raises(ValueError, match="steps differ"):
+        run_edit(parts, ask(SWAP, steps=4), parts.latents(1), trajectory=trajectory)
+    with pytest.raises(ValueError, match="spatial"):
+        run_edit(parts, ask(SWAP, steps=3, spatial_pixel_weight=1.0), parts.latents(1))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"preset": "paper", "steps": 6},
+        {"preset": "balanced"},
+        {"preset": "fast"},
+        {"inversion": "ddim", "steps": 5, "self_attention": "source_kv"},
+        {"inversion": "null_text", "guidance_base": "empty", "steps": 6, "guidance_stop": 1.0},
+        {"residual": 0.0, "steps": 6, "refine_window": 0.3, "blend": False},
+    ],
+)
+def test_the_work_done_is_the_work_planned(parts, values):
+    request = ask(SWAP, ADDITION, **values)
+    run = run_edit(parts, request, parts.latents(2))
+    planned = planned_evaluations(request, run.plans)
+    assert run.trajectory.unet_evaluations == planned["invert"]
+    assert run.sampled.unet_evaluations == planned["edit"]
+    assert (run.null_text.unet_evaluations if run.null_text else 0) == pytest.approx(planned["null_text"], abs=1e-3)
+
+
+def test_the_kernel_makes_no_difference(exact_demo):
+    request, latents = ask(SWAP, ADDITION, steps=3), exact_demo.latents(2)
+    plain, sdpa = (run_edit(exact_demo, request, latents, kernel=KernelChoice(k, "")) for k in ("plain", "sdpa"))
+    assert gap(plain.sampled.latents, sdpa.sampled.latents) < EXACT

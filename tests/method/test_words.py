@@ -1,0 +1,137 @@
+"""Which words differ, and where each token's attention goes."""
+
+import pytest
+import torch
+
+from editor.events import EditError
+from editor.method.words import align, plan_control
+from tests import tiny
+from tests.method.runs import ask
+
+
+def plan(source: str, target: str, **values: object):
+    return plan_control(source, target, ask(target, source=source, **values), tiny.tokenizer())
+
+
+def tokens(prompt: str) -> int:
+    return len(tiny.tokenizer()(prompt, add_special_tokens=False).input_ids)
+
+
+def plain_mapper(groups: list[tuple[list[int], list[int]]]) -> torch.Tensor:
+    """The definition: each group of source tokens gives its attention evenly to a group of target tokens."""
+    mapper = torch.zeros(77, 77)
+    for sources, targets in groups:
+        one_to_one = len(sources) == len(targets)
+        for a, s in enumerate(sources):
+            for b, t in enumerate(targets):
+                mapper[s, t] = (a == b) if one_to_one else 1 / len(targets)
+    return mapper
+
+
+def test_equal_prompts_map_every_token_to_itself():
+    same = plan("a red car", "a red car")
+    assert same.method == "replace"
+    assert same.kind == "same"
+    assert torch.equal(same.mapper, torch.eye(77))
+    assert torch.equal(same.share, torch.ones(77))
+    assert same.changed_source == same.changed_target == ()
+
+
+def test_replace_exchanges_words_in_place():
+    swap = plan("a red car on the road", "a blue bus on the road")
+    assert (swap.method, swap.kind) == ("replace", "swap")
+    assert torch.equal(swap.mapper, torch.eye(77))
+    assert swap.changed_source == swap.changed_target == (2, 3)
+    assert swap.window == (0.0, ask(preset="balanced").replace_window)
+
+
+def test_replace_spreads_a_word_of_several_tokens_evenly_and_loses_no_attention():
+    long = tokens("watermelon")
+    assert long > 2
+    swap = plan("a red car on", "a red watermelon on")
+    new = list(range(3, 3 + long))
+    # start, a, red, car -> watermelon, on, end, padding; the target's padding is shorter, its last token takes the rest
+    groups = [([0], [0]), ([1], [1]), ([2], [2]), ([3], new), ([4], [new[-1] + 1])]
+    tail = range(new[-1] + 2, 77)
+    groups += [([5 + i], [t]) for i, t in enumerate(tail[:-1])]
+    groups += [(list(range(5 + len(tail) - 1, 77)), [76])]
+    assert torch.allclose(swap.mapper, plain_mapper(groups))
+    assert torch.allclose(swap.mapper.sum(1), torch.ones(77))  # every source token's attention arrives
+    assert swap.changed_source == (3,)
+    assert swap.changed_target == tuple(new)
+
+
+def test_replace_gathers_a_word_of_several_tokens_into_one():
+    swap = plan("a watermelon", "a car")
+    long = tokens("watermelon")
+    assert torch.equal(swap.mapper[2 : 2 + long, 2], torch.ones(long))
+    assert torch.allclose(swap.mapper.sum(1), torch.ones(77))
+    # the longer target padding shares what the last padding token of the source had
+    assert torch.allclose(swap.mapper[76, 76 - long + 1 :], torch.full((long,), 1 / long))
+
+
+def test_refine_keeps_old_words_and_leaves_new_ones_alone():
+    addition = plan("a red car", "a red car in the snow")
+    assert (addition.method, addition.kind) == ("refine", "addition")
+    assert addition.window == (0.0, ask(preset="balanced").refine_window)
+    new = (4, 5, 6)
+    assert addition.changed_target == new
+    assert addition.changed_source == ()
+    assert addition.share[list(new)].tolist() == [0, 0, 0]
+    assert addition.share.sum() == 74
+    groups = [([i], [i]) for i in range(4)] + [([4 + i], [7 + i]) for i in range(69)]
+    groups += [(list(range(73, 77)), [76])]
+    assert torch.equal(addition.mapper, plain_mapper(groups))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "method", "kind", "gone", "new"),
+    [
+        ("a red car", "a car", "refine", "removal", (2,), ()),
+        ("a car on the road", "a big dog on the road", "refine", "swap", (2,), (2, 3)),
+        ("a car", "a red car in snow", "refine", "addition", (), (2, 4, 5)),
+        # of equal length, but no word would keep its meaning at its place
+        ("a red car on the road", "a car on the snow road", "refine", "swap", None, None),
+        ("red car", "blue bus", "replace", "swap", (1, 2), (1, 2)),
+    ],
+)
+def test_kinds_of_edits(source, target, method, kind, gone, new):
+    found = plan(source, target)
+    assert found.method == method
+    if gone is not None:
+        assert (found.kind, found.changed_source, found.changed_target) == (kind, gone, new)
+
+
+def test_spacing_case_and_punctuation_are_no_change():
+    found = plan("a  Red car, on the road", "A red car on the road.")
+    assert found.kind == "same"
+    # "car," has two tokens, "car" one: the comma's attention goes to the car
+    assert found.mapper[3, 3] == found.mapper[4, 3] == 1
+    assert torch.allclose(found.mapper.sum(1), torch.ones(77))
+
+
+def test_prompts_beyond_the_limit_are_compared_as_far_as_the_model_sees_them():
+    long = " ".join(["red car"] * 60)
+    found = plan(long, long + " snow")
+    assert found.kind == "same"
+    assert torch.equal(found.mapper, torch.eye(77))
+
+
+def test_alignment_is_the_longest_in_order():
+    assert align("a b c d".split(), "b c a d".split()) == [(1, 0), (2, 1), (3, 3)]
+    assert align([], ["a"]) == []
+
+
+def test_weights_reach_all_tokens_of_their_word():
+    found = plan("a car", "a watermelon, car", word_weights={"Watermelon": 2.5, "car": 0.5})
+    long = tokens("watermelon,")
+    assert found.weights[2 : 2 + long].tolist() == [2.5] * long
+    assert found.weights[2 + long] == 0.5
+    assert found.weights.sum() == 76 - long + 2.5 * long + 0.5
+
+
+def test_a_weight_for_a_word_of_another_target_is_fine_but_an_unknown_word_is_named():
+    request = ask("a blue car", "a red bus", source="a red car", word_weights={"bus": 2.0})
+    assert torch.equal(plan_control("a red car", "a blue car", request, tiny.tokenizer()).weights, torch.ones(77))
+    with pytest.raises(EditError, match=r"'snow', which no target prompt has. Words: a, blue, car"):
+        plan("a red car", "a blue car", word_weights={"snow": 2.0})
