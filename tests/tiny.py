@@ -1,8 +1,8 @@
 """Tiny but real diffusers and transformers components with random weights, for tests in seconds.
 
 `components("sd15")` has Stable Diffusion 1.x's layout (4 levels, 16 attention blocks), `"sd21"` the same with a head
-count per level and linear projections, `"demo"` the layout of the built-in model. `save_checkpoint` writes a whole checkpoint
-folder as Stable Diffusion ships it.
+count per level and linear projections, `"demo"` the layout of the built-in model, `"two levels"` the cheapest one.
+`save_checkpoint` writes a whole checkpoint folder as Stable Diffusion ships it.
 """
 
 import json
@@ -54,16 +54,15 @@ LAYOUTS: dict[str, dict] = {
         "layers_per_block": 1,
         "sample_size": 8,
     },
+    "two levels": {
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "block_out_channels": (8, 8),
+        "attention_head_dim": 2,
+        "layers_per_block": 1,
+        "sample_size": 8,
+    },
 }
-LAYOUTS["two levels"] = {
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-    "block_out_channels": (8, 8),
-    "attention_head_dim": 2,
-    "layers_per_block": 1,
-    "sample_size": 8,
-}
-"""The cheapest layout, for tests of many steps."""
 PREDICTION = {"sd15": "epsilon", "sd21": "v_prediction", "demo": "v_prediction", "two levels": "v_prediction"}
 
 

@@ -1,0 +1,135 @@
+"""Where the changed words are, and keeping the source elsewhere."""
+
+import pytest
+import torch
+
+from editor.method import maps as maps_module
+from editor.method.blend import Blend
+from editor.method.branches import Rows
+from editor.method.maps import WordMaps, change_mask, map_level
+from editor.method.words import plan_control
+from tests import tiny
+from tests.method.runs import ask, run_edit
+
+SWAP = "a blue car on the road"
+RED = 2  # the place of "red" among the tokens of "a red car on the road"
+
+
+def spot(frames: int, side: int, rows: slice, columns: slice, floor: float = 0.01) -> torch.Tensor:
+    """A map (frames*side*side, 77) whose word `RED` looks at one rectangle, at another strength in every frame."""
+    found = torch.full((frames, side, side), floor)
+    found[:, rows, columns] = 0.5
+    found *= torch.linspace(1.0, 2.0, frames)[:, None, None]
+    attention = torch.zeros(frames, side, side, 77)
+    attention[..., RED] = found
+    return attention.flatten(0, 2)
+
+
+def blend_for(target: str, **values: object) -> Blend:
+    request = ask(target, steps=10, **values)
+    plan = plan_control(request.source, target, request, tiny.tokenizer())
+    return Blend(tiny.unet("demo"), (plan,), request, (16, 16))
+
+
+def test_maps_are_means_widened_by_one_cell_and_normalised_per_frame():
+    maps = WordMaps(level=1, size=(16, 16))
+    maps.add("source", 3 * spot(3, 8, slice(3, 4), slice(3, 4)))
+    maps.add("source", spot(3, 8, slice(3, 4), slice(3, 4)))
+    words = maps.words("source", (RED,))
+    assert words.shape == (3, 16, 16)
+    assert torch.allclose(words.amax(dim=(1, 2)), torch.ones(3))
+    assert torch.allclose(words[0], words[2], atol=1e-6)  # float32: the frames differ in strength alone
+    inside = (words[0] > 0.9).nonzero()
+    # one cell of 8x8, widened to 3x3 cells, is 6x6 of 16x16; the bilinear edge takes one away on each side
+    assert inside.min(0).values.tolist() == [5, 5]
+    assert inside.max(0).values.tolist() == [8, 8]
+
+
+def test_nothing_is_known_of_other_words_or_names():
+    maps = WordMaps(level=1, size=(16, 16))
+    assert maps.words("source", (RED,)) is None
+    maps.add("source", spot(1, 8, slice(3, 4), slice(3, 4)))
+    assert maps.words("source", ()) is None
+    assert maps.words("target 0", (RED,)) is None
+
+
+def test_odd_sides_halve_as_the_network_halves_them():
+    maps = WordMaps(level=1, size=(7, 9))
+    maps.add("source", torch.rand(2 * 4 * 5, 77))
+    assert maps.words("source", (RED,)).shape == (2, 7, 9)
+
+
+def test_the_mask_joins_both_prompts_and_refuses_flat_maps():
+    one, other = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8)
+    one[:, :2, :2], other[:, 6:, 6:] = 1.0, 1.0
+    mask = change_mask(one, other, 0.3)
+    assert mask.sum() == 2 * 8
+    assert torch.equal(change_mask(one, None, 0.3), one > 0.3)
+    assert change_mask(None, None, 0.3) is None
+    assert change_mask(torch.ones(2, 8, 8), None, 0.3) is None
+    assert change_mask(one, torch.rand(2, 8, 8) * 0.2 + 0.8, 0.3) is None
+
+
+@pytest.mark.parametrize(
+    ("layout", "size", "level"),
+    [("sd15", (64, 64), 2), ("sd15", (32, 32), 1), ("sd15", (96, 96), 2), ("demo", (24, 24), 1), ("demo", (12, 24), 1)],
+)
+def test_maps_come_from_the_level_of_about_sixteen_cells(layout, size, level):
+    assert map_level(tiny.unet(layout), size) == level
+
+
+def test_outside_the_changed_words_the_source_stays():
+    blend = blend_for(SWAP)
+    for step in range(10):
+        blend.maps.add("source", spot(2, 16, slice(2, 5), slice(2, 5)))
+        blend.maps.add("target 0", spot(2, 16, slice(2, 5), slice(2, 5)))
+        blend.update(step)
+        targets, source = torch.ones(1, 2, 4, 16, 16), torch.zeros(2, 4, 16, 16)
+        mixed = blend.mix(step, targets, source)
+        if step < 2:
+            assert torch.equal(mixed, targets), "the blend begins at 20 % of the steps"
+        else:
+            assert torch.equal(mixed[0, 0, 0].bool(), blend.masks[0][0])
+            assert mixed[0, 0, 0, 1:6, 1:6].all()
+            assert mixed.sum() == 2 * 4 * 25
+    assert blend.notes == ((),)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("a red car on the road in the snow", "only added"),
+        ("a red car on the road", "say the same"),
+        ("a blue car on the road", "covers most of the picture"),
+    ],
+)
+def test_where_nothing_is_localised_the_blend_is_off_and_says_so(target, words):
+    blend = blend_for(target)
+    for step in range(10):
+        if blend.maps is not None:
+            blend.maps.add("source", torch.full((2 * 256, 77), 1 / 77))
+            blend.maps.add("target 0", torch.full((2 * 256, 77), 1 / 77))
+        blend.update(step)
+        targets = torch.ones(1, 2, 4, 16, 16)
+        assert torch.equal(blend.mix(step, targets, torch.zeros(2, 4, 16, 16)), targets)
+    assert blend.masks == (None,)
+    assert words in blend.notes[0][0]
+
+
+def test_a_blend_that_was_not_asked_for_is_not_mentioned():
+    blend = blend_for("a red car on the road in the snow", blend=False)
+    assert blend.maps is None
+    assert blend.watched(Rows(1, True, False, True)) == ()
+    assert blend.notes == ((),)
+
+
+def test_a_run_keeps_the_source_outside_its_mask(monkeypatch):
+    monkeypatch.setattr(maps_module, "FLAT", 1.0)  # random weights look everywhere: let their masks count
+    parts = tiny.components("demo")
+    request = ask(SWAP, steps=6, blend_threshold=0.97)
+    run = run_edit(parts, request, parts.latents(2, 16))
+    (mask,) = run.sampled.masks
+    assert 0 < mask.float().mean() < 1, "the threshold must leave both sides"
+    outside = ~mask[:, None].expand_as(run.trajectory.clean)
+    assert torch.equal(run.sampled.latents[0][outside], run.trajectory.clean[outside])
+    assert not torch.allclose(run.sampled.latents[0][~outside], run.trajectory.clean[~outside], atol=1e-3)

@@ -1,0 +1,122 @@
+"""Which rows run when, and the work that a preset costs."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from editor.method.branches import (
+    Rows,
+    fitted_steps,
+    guidance_at,
+    planned_evaluations,
+    row_schedule,
+    source_steps,
+    spatial_steps,
+)
+from editor.request import PRESETS
+from tests import tiny
+from tests.method.runs import ask, run_edit
+
+SWAP, ADDITION = "a blue car on the road", "a red car on the road in the snow"
+
+
+@dataclass(frozen=True)
+class Control:
+    window: tuple[float, float] = (0.0, 0.8)
+    changed_source: tuple[int, ...] = (2,)
+
+
+REPLACE, REFINE = Control(), Control((0.0, 0.4), ())
+KEYS = {"self_attention": "source_kv"}
+
+
+def total(preset: str, *plans: Control) -> float:
+    return sum(planned_evaluations(ask(preset=preset), plans).values())
+
+
+def test_the_published_work_is_504_whatever_the_edit():
+    for plan in (REPLACE, REFINE):
+        planned = planned_evaluations(ask(preset="paper"), [plan])
+        assert planned == {"invert": 50.0, "null_text": pytest.approx(254.0), "edit": 200.0}
+
+
+@pytest.mark.parametrize("layout", ["two levels", "demo"])
+def test_the_published_work_is_done_on_any_unet(layout):
+    parts = tiny.components(layout)
+    run = run_edit(parts, ask(SWAP, preset="paper"), parts.latents(1, 4))
+    assert run.evaluations == 504.0
+
+
+@pytest.mark.parametrize(("preset", "most"), [("balanced", 90), ("fast", 65)])
+@pytest.mark.parametrize("plan", [REPLACE, REFINE])
+def test_the_other_presets_keep_their_budget(preset, most, plan):
+    assert total(preset, plan) <= most
+    assert total(preset, plan, plan) - total(preset, plan) <= 60
+
+
+def test_presets_are_those_that_are_tested_here():
+    assert set(PRESETS) == {"paper", "balanced", "fast"}
+
+
+def test_rows_stand_in_the_order_they_say():
+    rows = Rows(targets=2, source=True, source_base=True, base=True)
+    assert (rows.first_base, rows.first_text, rows.count) == (2, 4, 6)
+    rows = Rows(targets=2, source=True, source_base=False, base=False)
+    assert (rows.first_base, rows.first_text, rows.count) == (1, 1, 3)
+    rows = Rows(targets=1, source=False, source_base=False, base=True)
+    assert (rows.first_base, rows.first_text, rows.count) == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "plans", "steps"),
+    [
+        ({}, [REPLACE], range(10)),  # the residual reads the source to the end
+        ({"residual": 0.0}, [REPLACE], range(8)),
+        ({"residual": 0.0}, [REFINE], range(4)),
+        ({"residual": 0.0}, [REFINE, REPLACE], range(8)),
+        ({"residual": 0.0, "self_attention": "source_kv", "self_attention_window": (0.0, 0.6)}, [REFINE], range(6)),
+        (
+            {"residual": 0.0, "self_attention": "source_kv", "self_attention_window": (0.7, 0.9)},
+            [REFINE],
+            [*range(4), 7, 8],
+        ),
+        ({"residual": 0.5, "residual_window": (0.5, 0.7)}, [REFINE], [*range(4), 5, 6]),
+        ({"residual": 0.0}, [Control((0.0, 0.0))], range(2)),  # maps are gathered until the blend begins
+        ({"residual": 0.0, "blend": False}, [Control((0.0, 0.0))], []),
+        ({"residual": 0.0, "as_published": True}, [REFINE], range(10)),
+        ({"inversion": "ddim", **KEYS, "self_attention_window": (0.7, 0.9)}, [REFINE], range(9)),
+        ({"inversion": "ddim"}, [REFINE], range(4)),
+    ],
+)
+def test_the_source_row_runs_as_long_as_somebody_reads_it(values, plans, steps):
+    request = ask(steps=10, **values)
+    assert source_steps(request, plans) == set(steps)
+
+
+def test_only_a_source_that_is_denoised_with_another_base_needs_a_base_row():
+    for inversion, base, expected in (("pinned", "empty", False), ("ddim", "source", False), ("ddim", "empty", True)):
+        rows = row_schedule(ask(steps=10, inversion=inversion, guidance_base=base), [REPLACE])
+        assert rows[0].source_base is expected
+        assert rows[0].base
+        assert not any(row.source_base for row in rows[6:]), "guidance has stopped"
+
+
+def test_guidance_ends_where_it_is_told_to():
+    request = ask(steps=10, guidance_scale=5.0, guidance_stop=0.6)
+    assert [guidance_at(request, step) for step in range(10)] == [5.0] * 6 + [1.0] * 4
+    assert not any(rows.base for rows in row_schedule(ask(steps=10, guidance_scale=1.0), [REPLACE]))
+
+
+def test_the_spatial_loss_acts_on_every_kth_step_of_its_window():
+    request = ask(steps=10, spatial_pixel_weight=1.0, spatial_window=(0.4, 1.0), spatial_every=3)
+    assert list(spatial_steps(request)) == [4, 7]
+    assert list(spatial_steps(ask(steps=10))) == []
+
+
+def test_null_text_is_fitted_where_it_is_used_or_everywhere_as_published():
+    null = {"inversion": "null_text", "guidance_base": "empty", "guidance_stop": 1.0, "steps": 10}
+    assert fitted_steps(ask(**null)) == range(5, 10)
+    assert fitted_steps(ask(**null, as_published=True)) == range(10)
+    assert fitted_steps(ask(**{**null, "guidance_stop": 0.8})) == range(5, 8)
+    assert not fitted_steps(ask(**{**null, "guidance_stop": 0.3}))
+    assert not fitted_steps(ask(**null, guidance_scale=1.0))

@@ -1,0 +1,97 @@
+"""The spatial loss: its value, its gradient, and what it does in a run."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from editor.method.spatial import SpatialLoss
+from tests import tiny
+from tests.method.runs import ask, run_edit
+
+TARGET = "a blue bus on the snow"
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return tiny.vae("demo").double()
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return tiny.components("demo")
+
+
+def test_the_loss_is_its_definition(vae):
+    pixels, frames = draw(2, 3, 5, 6), draw(2, 3, 5, 6, seed=1)
+    found = SpatialLoss(vae, frames, 2.0, 3.0)(pixels, frames)
+    for i in range(2):
+        pixel = sum(float(d) ** 2 for d in (pixels[i] - frames[i]).flatten()) / (3 * 5 * 6)
+        down = right = 0.0
+        for c in range(3):
+            for y in range(5):
+                for x in range(6):
+                    if y < 4:
+                        ours, theirs = (p[i, c, y + 1, x] - p[i, c, y, x] for p in (pixels, frames))
+                        down += float(ours - theirs) ** 2 / (3 * 4 * 6)
+                    if x < 5:
+                        ours, theirs = (p[i, c, y, x + 1] - p[i, c, y, x] for p in (pixels, frames))
+                        right += float(ours - theirs) ** 2 / (3 * 5 * 5)
+        assert float(found[i]) == pytest.approx(2.0 * pixel + 3.0 * (down + right), rel=1e-12)
+
+
+def test_a_constant_shift_has_pixel_loss_but_no_gradient_loss(vae):
+    frames = draw(1, 3, 8, 8)
+    assert float(SpatialLoss(vae, frames, 0.0, 1.0)(frames + 0.5, frames)) == pytest.approx(0.0, abs=1e-20)
+    assert float(SpatialLoss(vae, frames, 1.0, 0.0)(frames + 0.5, frames)) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (0.7, 2.0)])
+def test_the_gradient_agrees_with_finite_differences_at_constant_noise(vae, weights):
+    a = 0.6
+    latents, eps, frames = draw(3, 4, 4, 4), draw(3, 4, 4, 4, seed=1), draw(3, 3, 16, 16, seed=2)
+    loss = SpatialLoss(vae, frames, *weights, chunk=2)
+
+    def value(z: torch.Tensor) -> float:
+        clean = (z - (1 - a) ** 0.5 * eps) / a**0.5
+        return float(loss(loss.decode(clean), frames).sum())
+
+    gradient = loss.gradient(latents, eps, a)
+    step = 1e-5
+    for place in [(0, 0, 0, 0), (1, 2, 3, 1), (2, 3, 2, 2)]:
+        nudge = torch.zeros_like(latents)
+        nudge[place] = step
+        difference = (value(latents + nudge) - value(latents - nudge)) / (2 * step)
+        # central differences: 1e-10 from curvature, 1e-11 from rounding, on gradients of about 1e-3
+        assert float(gradient[place]) == pytest.approx(difference, rel=1e-4, abs=1e-9)
+
+
+def test_chunks_make_no_difference(vae):
+    latents, eps, frames = draw(3, 4, 4, 4), draw(3, 4, 4, 4, seed=1), draw(3, 3, 16, 16, seed=2)
+    one, all_three = (SpatialLoss(vae, frames, 1.0, 1.0, chunk=c).descent(latents, eps, 0.5) for c in (1, 3))
+    assert torch.allclose(one, all_three, atol=1e-12)  # float64
+
+
+def test_it_keeps_the_result_nearer_to_the_original_and_is_counted(parts):
+    latents = parts.latents(3)
+    loss = SpatialLoss(parts.vae, torch.zeros(3, 3, 32, 32), 1.0, 1.0)
+    loss = replace(loss, frames=loss.decode(latents).detach())
+    plain = ask(TARGET, steps=8, blend=False)
+    asked = replace(plain, spatial_pixel_weight=1.0, spatial_gradient_weight=1.0, spatial_every=2)
+    with_loss = run_edit(parts, asked, latents, spatial=loss).sampled
+    without = run_edit(parts, plain, latents).sampled
+    near, far = (loss(loss.decode(s.latents[0]), loss.frames).sum() for s in (with_loss, without))
+    assert near < far
+    assert without.vae_evaluations == 0
+    # the window 0.6..1 of 8 steps begins with step 5; every second one: 5 and 7; forward 1 and backward 1.08
+    assert with_loss.vae_evaluations == pytest.approx(2 * 2.08)
+    assert with_loss.unet_evaluations == without.unet_evaluations + 0  # no word is localised: no further rows
+
+
+def test_with_weights_of_zero_nothing_is_decoded(parts):
+    run = run_edit(parts, ask(TARGET, steps=3), parts.latents(1), spatial=None)
+    assert run.sampled.vae_evaluations == 0
