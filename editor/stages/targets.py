@@ -8,6 +8,7 @@ import torch
 from editor.diffusion.latents import decode_latents, psnr, unpad_frames
 from editor.events import Preview, Stage
 from editor.method.branches import has_spatial_loss
+from editor.method.denoiser import OnStep, unheard
 from editor.method.sampling import Sampled, sample_edit
 from editor.method.spatial import SpatialLoss
 from editor.method.words import plan_control
@@ -20,13 +21,15 @@ PREVIEW_SECONDS = 1.0  # a preview is a file that travels: at most about one a s
 PREVIEW_SHARE = 0.2  # and at most this share of the time, however slow the VAE is
 
 
-def sample_targets(session: Session, footage: Footage, source: Source) -> Sampled:
-    """Edit towards every target; where memory ran out, one target after the other."""
+def sample_targets(session: Session, footage: Footage, source: Source, listen: OnStep = unheard) -> Sampled:
+    """Edit towards every target; where memory ran out, one target after the other. `listen` hears of every step."""
 
     def run(chunks: Chunks) -> Sampled:
         targets = range(len(session.plans))
         size = chunks.targets or len(targets)
-        return joined([_sample(session, footage, source, chunks, targets[i : i + size]) for i in targets[::size]])
+        return joined(
+            [_sample(session, footage, source, chunks, targets[i : i + size], listen) for i in targets[::size]]
+        )
 
     with session.meter.stage(Stage.EDIT, session.request.steps, part=(0, 1 + session.check)):
         sampled = session.memory.within(run)
@@ -62,7 +65,9 @@ def joined(parts: list[Sampled]) -> Sampled:
     )
 
 
-def _sample(session: Session, footage: Footage, source: Source, chunks: Chunks, targets: range) -> Sampled:
+def _sample(
+    session: Session, footage: Footage, source: Source, chunks: Chunks, targets: range, listen: OnStep = unheard
+) -> Sampled:
     """Edit towards some of the targets, in one batch."""
     models, request, text = session.models, session.request, session.conditioning
     return sample_edit(
@@ -75,7 +80,7 @@ def _sample(session: Session, footage: Footage, source: Source, chunks: Chunks, 
         kernel=models.kernel,
         null_text=source.null_text,
         spatial=_spatial_loss(session, footage, chunks) if has_spatial_loss(request) else None,
-        on_step=_Watcher(session, footage, chunks, targets.start),
+        on_step=_Watcher(session, footage, chunks, targets.start, listen),
     )
 
 
@@ -95,6 +100,7 @@ class _Watcher:
     footage: Footage
     chunks: Chunks
     first: int
+    listen: OnStep = unheard
     next_preview: float = 0.0
 
     def __call__(self, done: int, steps: int, guess: torch.Tensor | None) -> None:
@@ -102,6 +108,7 @@ class _Watcher:
         meter = self.session.meter
         rounds = len(self.session.plans) if self.chunks.targets else 1  # one after the other, or all at once
         meter.step(self.first * steps + done, rounds * steps)
+        self.listen(done, steps, guess)
         wanted = self.session.previews and self.chunks.previews and guess is not None and done < steps
         if not wanted or time.monotonic() < self.next_preview:
             return
