@@ -14,10 +14,7 @@ from editor.web.examples import load_examples
 from editor.web.files import handlers
 from editor.web.guard import Guard
 from editor.web.page import Page
-from editor.web.theme import HEAD, theme
-
-STATIC = Path(__file__).parent / "static"
-
+from editor.web.theme import head, theme
 
 DIRECT = "predict"
 """The name under which the page posts every event that is not queued and no API."""
@@ -62,8 +59,7 @@ class WebApp:
             "app_kwargs": {"middleware": [self.guard()], "docs_url": None, "redoc_url": None},
             "footer_links": ["api", "settings"],
             "theme": theme(),
-            "css_paths": [STATIC / "style.css"],
-            "head": HEAD,
+            "head": head(),
         }
 
     def guard(self) -> Middleware:

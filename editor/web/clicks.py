@@ -13,7 +13,15 @@ from editor.jobs import new_secret
 from editor.request import EditRequest
 from editor.web import markup, texts
 from editor.web.desk import Chosen, Desk
-from editor.web.form import advanced_fields, build_request, form_values, parse_setting, split_targets
+from editor.web.form import (
+    DEPENDS,
+    advanced_fields,
+    build_request,
+    form_values,
+    matters,
+    parse_setting,
+    split_targets,
+)
 from editor.web.known import BUILT_IN
 from editor.web.visitor import job_link, network_address
 
@@ -51,7 +59,7 @@ class Clicks:
         start, end = float(event.start), float(event.end)
         if chosen is None or not 0 <= start < end:
             return chosen
-        return replace(chosen, start=start, end=min(end, chosen.seconds))
+        return replace(chosen, start=start, end=min(end, chosen.info.seconds))
 
     def used_frames(self, chosen: Chosen | None, *form: Any) -> Any:  # noqa: ANN401 - form values
         """The strip of the frames that will be edited."""
@@ -84,6 +92,12 @@ class Clicks:
     def preset_values(self, preset: str) -> list[Any]:
         """The advanced settings of a preset."""
         return list(form_values(EditRequest.from_preset(preset)).values())
+
+    def relevance(self, *deciding: Any) -> list[Any]:  # noqa: ANN401
+        """Settings without effect are hidden. `deciding`: the values that `DEPENDS` names, in its order."""
+        names = dict.fromkeys(other for other, _ in DEPENDS.values())
+        values = dict(zip(names, deciding, strict=True))
+        return [gr.update(visible=matters(name, values)) for name in DEPENDS]
 
     def about_model(self, model: str) -> Any:  # noqa: ANN401
         """The words of the built-in model are shown with it only."""
@@ -165,8 +179,7 @@ class Clicks:
 
 def _request(form: tuple, chosen: Chosen) -> EditRequest:
     source, targets, preset, model, *advanced = form
-    end = None if chosen.end >= chosen.seconds else chosen.end
-    return build_request(source, targets, preset, model, advanced, (chosen.start, end))
+    return build_request(source, targets, preset, model, advanced, chosen.interval)
 
 
 def _verdict(f: Any, value: Any) -> Any:  # noqa: ANN401

@@ -7,16 +7,16 @@ import shutil
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from editor.events import EditError
 from editor.jobs import JobService, JobView, UnknownJob, temporary_folder
-from editor.media import Interval, Limits, normalise, probe
+from editor.media import Interval, Limits, Probe, normalise, plan_interval, probe
 from editor.request import PRESETS, EditRequest
 from editor.web import texts
 from editor.web.estimate import Cost, Pace
-from editor.web.examples import Example, film, plan, used_frames
+from editor.web.examples import Example, film, used_frames
 from editor.web.known import unknown_words
 from editor.web.view import Json, page_view, unknown_view
 from editor.web.words import beyond_budget, compare, marked
@@ -32,12 +32,17 @@ class Chosen:
     path: Path
     url: str
     name: str
-    seconds: float
+    info: Probe
     start: float
     end: float
-    notes: tuple[str, ...] = ()
+    """Seconds; the interval to edit."""
     job: str | None = None
     """The earlier job it comes from."""
+
+    @property
+    def interval(self) -> tuple[float, float | None]:
+        """Start and end as a request names them: no end where it is the clip's."""
+        return self.start, None if self.end >= self.info.seconds else self.end
 
 
 class Desk:
@@ -70,9 +75,10 @@ class Desk:
         if job.clip is None:
             raise EditError(texts.CLIP_LEFT)
         request = EditRequest.from_dict(job.request)
-        seconds = probe(job.clip).seconds
-        url, end = f"job/{job.id}/clip.mp4", min(request.end or seconds, seconds)
-        return Chosen(job.clip, url, "From an earlier edit", seconds, request.start, end, job=job.id), request
+        info = probe(job.clip)
+        end = min(request.end or info.seconds, info.seconds)
+        url = f"job/{job.id}/clip.mp4"
+        return Chosen(job.clip, url, "From an earlier edit", info, request.start, end, job.id), request
 
     def _normalised(self, raw: Path, name: str) -> Chosen:
         folder = temporary_folder(self.settings) / uuid.uuid4().hex
@@ -83,22 +89,21 @@ class Desk:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        first = plan(clip, 0.0, None, None, min(EditRequest().max_frames, self.settings.max_frames))
-        url = f"gradio_api/file={clip}"
-        return Chosen(clip, url, name[:60], info.seconds, 0.0, _tenth(first.end, info.seconds), info.notes)
+        first = plan_interval(info, 0.0, None, None, min(EditRequest().max_frames, self.settings.max_frames))
+        return Chosen(clip, f"gradio_api/file={clip}", name[:60], info, 0.0, min(round(first.end, 1), info.seconds))
 
     def card(self, chosen: Chosen) -> Json:
         """The clip as the form's card shows it."""
-        shown = {k: getattr(chosen, k) for k in ("url", "name", "seconds", "start", "end", "notes")}
-        return {**shown, "film": film(chosen.path)}
+        shown = {k: getattr(chosen, k) for k in ("url", "name", "start", "end")}
+        return {**shown, "seconds": chosen.info.seconds, "notes": chosen.info.notes, "film": film(chosen.path)}
 
     def used(self, chosen: Chosen, request: EditRequest) -> tuple[str, Interval]:
         """The frames that will be edited as one picture, and the interval. Raises `EditError`."""
-        return used_frames(chosen.path, chosen.start, chosen.end, request.fps, request.max_frames)
+        return used_frames(chosen.path, *chosen.interval, request.fps, request.max_frames)
 
     def cost(self, chosen: Chosen, request: EditRequest) -> tuple[Cost, bool]:
         """What `request` will take, and whether an earlier inversion will be reused. Raises `EditError`."""
-        interval = plan(chosen.path, chosen.start, chosen.end, request.fps, request.max_frames)
+        interval = plan_interval(chosen.info, *chosen.interval, request.fps, request.max_frames)
         reused = self.reuses(chosen, request)
         return self.pace.cost(request, len(interval.indices), reused), reused
 
@@ -111,7 +116,6 @@ class Desk:
             earlier = EditRequest.from_dict(job.request)
         except EditError:
             return False
-        request = replace(request, start=chosen.start, end=chosen.end)
         same = all(getattr(earlier, name) == getattr(request, name) for name in SHARED)
         return same and bool(job.results)
 
@@ -184,8 +188,3 @@ def _ago(job: JobView) -> str:
     if passed < 3600:
         return f"{passed / 60:.0f} min ago"
     return f"{passed / 3600:.0f} h ago" if passed < 86400 else f"{passed / 86400:.0f} days ago"
-
-
-def _tenth(value: float, most: float) -> float:
-    """Rounded to the slider's step, never past the clip's end."""
-    return min(round(value, 1), most)

@@ -42,7 +42,7 @@ def inversion_evaluations(request: EditRequest) -> float:
     fit = 0.0
     if request.inversion == "null_text":
         start, end = request.null_text_window
-        fitted = 1.0 if request.preset == "paper" else end - start  # the published way fits on every step
+        fitted = 1.0 if request.as_published else end - start
         fit = request.steps * fitted * (request.null_text_inner_steps * BACKWARD + 2)
     return request.steps + fit
 
@@ -50,9 +50,11 @@ def inversion_evaluations(request: EditRequest) -> float:
 def edit_evaluations(request: EditRequest) -> float:
     """UNet evaluations per frame for one target prompt."""
     guided = request.guidance_stop if request.guidance_scale > 1 else 0.0
-    if request.inversion != "pinned":
+    if request.as_published or request.inversion != "pinned":
         return request.steps * (2 + 2 * guided)  # source and target, each with and without text
-    source_read = 1.0 if request.residual > 0 else max(request.replace_window, request.refine_window)
+    source_read = max(request.replace_window, request.refine_window)
+    if request.residual > 0:
+        source_read = max(source_read, request.residual_window[1])
     return request.steps * (1 + guided + source_read)
 
 
@@ -80,9 +82,9 @@ class Pace:
         table = FIRST_GUESS_CUDA if self._cuda else FIRST_GUESS
         return table["demo" if request.model == "demo" else "sd"], False
 
-    def learn(self, job_id: str, request: EditRequest, frames: int, seconds: float) -> None:
+    def learn(self, job_id: str, request: EditRequest, frames: int, seconds: float, reused: bool) -> None:
         """Take a finished job into account, once."""
-        work = evaluations(request, frames)
+        work = evaluations(request, frames, reused)
         with self._lock:
             if job_id in self._seen or work <= 0 or not (math.isfinite(seconds) and seconds > 0):
                 return

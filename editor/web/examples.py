@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from editor.media import Interval, filmstrip, plan_interval, probe, read_thumbnails
+from editor.media import Interval, filmstrip, probe, read_thumbnails
 from editor.settings import ROOT
 
 log = logging.getLogger(__name__)
@@ -69,11 +69,6 @@ def used_frames(
     """The frames that an edit of this interval really uses, in a row, as a data address; and the interval itself."""
     pictures, interval = read_thumbnails(clip, start, end, fps, most, height)
     return _data(filmstrip(pictures)), interval
-
-
-def plan(clip: Path, start: float, end: float | None, fps: float | None, most: int) -> Interval:
-    """The same interval without reading a frame."""
-    return plan_interval(probe(clip), start, end, fps, most)
 
 
 def _data(picture: np.ndarray) -> str:

@@ -82,9 +82,11 @@ def learn_from(view: JobView, pace: Pace) -> None:
     """Remember how long a finished job took."""
     if view.state is not JobState.DONE or view.started is None or view.ended is None or not view.results:
         return
-    frames = view.results[0].summary.get("frames")
+    summary = view.results[0].summary
+    frames = summary.get("frames")
     if isinstance(frames, int) and frames > 0:
-        pace.learn(view.id, EditRequest.from_dict(view.request), frames, view.ended - view.started)
+        request, reused = EditRequest.from_dict(view.request), bool(summary.get("inversion_cached"))
+        pace.learn(view.id, request, frames, view.ended - view.started, reused)
 
 
 def _file(path: Path, view: JobView, name: str, request: Request) -> Response:

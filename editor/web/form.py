@@ -20,11 +20,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "inversion",
         "inversion_prompt",
         "residual",
+        "residual_window",
         "guidance_base",
         "null_text_inner_steps",
         "null_text_window",
         "self_attention",
         "self_attention_window",
+        "as_published",
     ),
     "From frame to frame": ("frame_attention", "dense_layers"),
     "Words": ("replace_window", "refine_window", "word_weights"),
@@ -39,6 +41,17 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Headings of the advanced settings and what stands below each; a field that is in none goes to the last."""
+
+DEPENDS: dict[str, tuple[str, Any]] = {
+    "residual": ("inversion", "pinned"),
+    "residual_window": ("inversion", "pinned"),
+    "null_text_inner_steps": ("inversion", "null_text"),
+    "null_text_window": ("inversion", "null_text"),
+    "self_attention_window": ("self_attention", "source_kv"),
+    "blend_threshold": ("blend", True),
+    "blend_start": ("blend", True),
+}
+"""Settings that mean something only while another one has a certain value; otherwise the form hides them."""
 
 Fields = dict[str, Field]
 
@@ -62,13 +75,22 @@ def advanced_components(settings: Settings, preset: str) -> dict[str, gr.compone
         names = names + (late if n == len(GROUPS) - 1 else ())
         gr.HTML(markup.heading(heading), elem_classes="group-heading", apply_default_css=False)
         for name in names:
-            drawn[name] = _component(known[name], values[name], settings)
+            drawn[name] = _component(known[name], values[name], settings, matters(name, values))
     return {name: drawn[name] for name in known}
 
 
-def _component(f: Field, value: Any, settings: Settings) -> gr.components.Component:  # noqa: ANN401
+def matters(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a setting has an effect beside the values of the others."""
+    if name not in DEPENDS:
+        return True
+    other, value = DEPENDS[name]
+    return values[other] == value
+
+
+def _component(f: Field, value: Any, settings: Settings, visible: bool) -> gr.components.Component:  # noqa: ANN401
     """The form field of a request field: kind by type, range and explanation by its metadata."""
     common = {"label": label(f.name), "info": f.metadata["help"], "value": value, "elem_id": f"set-{f.name}"}
+    common["visible"] = visible
     low, choices = f.metadata.get("low"), f.metadata.get("choices")
     high = _ceiling(f.name, f.metadata.get("high"), settings)
     if f.type is bool:
@@ -80,7 +102,7 @@ def _component(f: Field, value: Any, settings: Settings) -> gr.components.Compon
     if get_origin(f.type) is Mapping:
         return gr.Textbox(placeholder="snow=1.5, car=0.8", max_lines=1, **common)
     if type(None) in get_args(f.type):
-        return gr.Number(minimum=low, maximum=high, precision=0 if int in get_args(f.type) else None, **common)
+        return gr.Number(minimum=low, maximum=high, step=1 if int in get_args(f.type) else 0.5, **common)
     if f.type in (int, float):
         return gr.Slider(low, high, step=1 if f.type is int else 0.05, **common)
     return gr.Textbox(max_lines=2, **common)
@@ -111,7 +133,7 @@ def parse_setting(f: Field, value: Any) -> Any:  # noqa: ANN401
         return parse_window(value)
     if get_origin(f.type) is Mapping:
         return parse_weights(value)
-    if f.type is int:
+    if int in (f.type, *get_args(f.type)) and value is not None:  # Gradio's numbers are floats unless told otherwise
         return int(value)
     return value
 

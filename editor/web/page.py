@@ -9,7 +9,7 @@ from editor.request import EditRequest
 from editor.web import api, markup, parts, texts
 from editor.web.clicks import Clicks
 from editor.web.desk import Desk
-from editor.web.form import advanced_components
+from editor.web.form import DEPENDS, advanced_components
 from editor.web.known import BUILT_IN, chips
 from editor.web.visitor import page_secret
 
@@ -123,11 +123,19 @@ class Page:
         self.card.replace(do.drop_clip, None, [*clip, self.used], **AT_ONCE).then(**self._describe)
         moved = self.card.interval(do.set_interval, [self.chosen], [self.chosen], **AT_ONCE)
         moved.then(**self._picture).then(**self._describe)
-        typed = [self.source.input, self.targets.input, *(c.input for c in self.advanced.values())]
+        typed = [self.source.change, self.targets.change, *(c.input for c in self.advanced.values())]
         gr.on(typed, trigger_mode="always_last", **self._describe)
         preset = self.presets.input(do.preset_values, [self.presets], list(self.advanced.values()), **AT_ONCE)
         preset.then(**self._describe)
         self.model.input(do.about_model, [self.model], [self.chips], **AT_ONCE).then(**self._describe)
+        deciding = dict.fromkeys(other for other, _ in DEPENDS.values())
+        gr.on(
+            [self.advanced[name].change for name in deciding],
+            do.relevance,
+            [self.advanced[name] for name in deciding],
+            [self.advanced[name] for name in DEPENDS],
+            **AT_ONCE,
+        )
         for name in ("max_frames", "fps"):
             self.advanced[name].change(trigger_mode="always_last", **self._picture)
 

@@ -62,6 +62,7 @@ def stage(**options: Any) -> gr.HTML:  # noqa: ANN401
     """A job at work, or its result. Value: {job, mine, link, view}. Events: `stop`, `again`, `ended`, each {job}."""
     template = """
     <section class="stage" aria-label="Result">
+      <p class="shared">Someone shared this edit with you. <a href="./">Make your own</a></p>
       <div class="screen">
         <div class="empty">
           <div class="sketch" aria-hidden="true"><i></i><i></i></div>

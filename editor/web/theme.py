@@ -1,11 +1,24 @@
 """The page's colours and shapes; `static/style.css` builds on the variables that Gradio makes of them."""
 
+from pathlib import Path
+
 import gradio as gr
 
 SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
-HEAD = '<meta name="referrer" content="same-origin"><meta name="color-scheme" content="light dark">'
+STATIC = Path(__file__).parent / "static"
+
+
+def head() -> str:
+    """What goes into the page's head.
+
+    The style sheet goes in here and not through Gradio's `css`, which repeats every rule behind a prefix of its own:
+    rules in `@media` and lists in `:is()` do not survive that.
+    """
+    style = (STATIC / "style.css").read_text(encoding="utf-8")
+    meta = '<meta name="referrer" content="same-origin"><meta name="color-scheme" content="light dark">'
+    return f"{meta}<style>{style}</style>"
 
 
 def theme() -> gr.themes.Base:

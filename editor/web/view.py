@@ -15,8 +15,13 @@ Json = dict[str, Any]
 RESULT_FILES = ("edited", "side_by_side", "poster", "manifest")
 
 NUMBERS = {
-    "psnr": ("Kept by the model", "dB", "How well the clip survives the model's own coding; above 30 is hard to see."),
-    "unet_evaluations": ("Work", "evaluations", "Passes through the network, all frames together."),
+    "vae_psnr": (
+        "Kept by the model",
+        "dB",
+        "How well the clip survives the model's own coding; above 30 is hard to see.",
+    ),
+    "reconstruction_psnr": ("Rebuilt", "dB", "How well the clip comes back when nothing is changed."),
+    "unet_evaluations_per_frame": ("Work", "passes a frame", "Passes of one frame through the network."),
     "seconds": ("Time", "s", "From start to finish."),
     "frames": ("Frames", "", "Edited frames."),
 }
@@ -123,11 +128,14 @@ def _result(job: JobView, number: int, result: EditResult) -> Json:
 
 def _numbers(summary: dict[str, Any]) -> list[Json]:
     rows = []
-    for key, (label, unit, meaning) in NUMBERS.items():
+    for key, (name, unit, meaning) in NUMBERS.items():
         value = summary.get(key)
         if isinstance(value, int | float):
-            text = f"{value:.1f}" if isinstance(value, float) else f"{value:,}".replace(",", " ")
-            rows.append({"label": label, "value": f"{text} {unit}".strip(), "meaning": meaning})
+            text = f"{value:.1f}" if isinstance(value, float) else str(value)
+            rows.append({"label": name, "value": f"{text} {unit}".strip(), "meaning": meaning})
+    if summary.get("inversion_cached"):
+        meaning = "The clip was inverted before, so this edit began with the painting."
+        rows.append({"label": "Inversion", "value": "reused", "meaning": meaning})
     return rows
 
 

@@ -52,21 +52,28 @@ class Comparison:
 
     @property
     def meaning(self) -> str:
-        """One sentence for a person."""
-        changed = [p for p in self.pieces if not p.kept]
-        added = ", ".join(f"“{p.target}”" for p in changed if p.target)
-        removed = ", ".join(f"“{p.source}”" for p in changed if p.source)
-        return {
-            Kind.SAME: "Nothing changes: both sentences say the same.",
-            Kind.SWAP: "Swap: "
-            + ", ".join(f"“{p.source}” becomes “{p.target}”" for p in changed)
-            + ". Position and motion stay.",
-            Kind.ADDITION: f"Addition: {added} is new. What the other words describe stays.",
-            Kind.LOOK: f"Look: {added} changes the whole picture. Shapes and motion stay.",
-            Kind.REMOVAL: f"Removal: {removed} goes. Saying what stands there instead works better.",
-            Kind.REWRITE: "Most words differ, so the result will follow the clip only loosely. "
-            "Keep the words that stay true.",
-        }[self.kind]
+        """One or two sentences for a person."""
+        if self.kind is Kind.SAME:
+            return "Nothing changes: both sentences say the same."
+        if self.kind is Kind.REWRITE:
+            return "Most words differ, so the result will follow the clip only loosely. Keep the words that stay true."
+        changes = ", ".join(_change(p) for p in self.pieces if not p.kept)
+        return f"{_TITLES[self.kind]}: {changes}. {_CONSEQUENCES[self.kind]}"
+
+
+_TITLES = {Kind.SWAP: "Swap", Kind.ADDITION: "Addition", Kind.LOOK: "Look", Kind.REMOVAL: "Removal"}
+_CONSEQUENCES = {
+    Kind.SWAP: "Position and motion stay.",
+    Kind.ADDITION: "What the other words describe stays.",
+    Kind.LOOK: "The whole picture changes; shapes and motion stay.",
+    Kind.REMOVAL: "Saying what stands there instead works better.",
+}
+
+
+def _change(piece: Piece) -> str:
+    if piece.source and piece.target:
+        return f"“{piece.source}” becomes “{piece.target}”"
+    return f"“{piece.target}” is new" if piece.target else f"“{piece.source}” goes"
 
 
 def compare(source: str, target: str) -> Comparison:

@@ -53,8 +53,8 @@ def _write(folder: Path, request: EditRequest, clip: Clip, edited: np.ndarray, n
     write_video(edited, clip.fps, folder / "edited.mp4", sound)
     write_video(side_by_side(clip.frames, edited), clip.fps, folder / "side_by_side.mp4")
     write_poster(edited, folder / "poster.webp")
-    summary = {"psnr": 34.2, "frames": len(edited), "seconds": round(time.monotonic() - begun, 1)}
-    summary["unet_evaluations"] = len(edited) * request.steps * 4
+    summary = {"vae_psnr": 34.2, "reconstruction_psnr": None, "unet_evaluations_per_frame": 4.0 * request.steps}
+    summary |= {"frames": len(edited), "seconds": round(time.monotonic() - begun, 1), "inversion_cached": False}
     (folder / "manifest.json").write_text(json.dumps({"request": request.to_dict(), **summary}))
     names = ("edited.mp4", "side_by_side.mp4", "poster.webp", "manifest.json")
     return EditResult(request.targets[n], *(folder / name for name in names), summary)

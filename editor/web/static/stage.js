@@ -167,7 +167,8 @@ const actions = () => {
   nodes.push(share());
   if (view.final && view.clip) {
     const text = job.mine ? "Edit again" : "Try with this clip";
-    nodes.push(button(text, () => trigger("again", { job: job.id }), { class: "plain-button", "data-testid": "again" }));
+    const again = () => { delete document.body.dataset.shared; trigger("again", { job: job.id }); };
+    nodes.push(button(text, again, { class: "plain-button", "data-testid": "again" }));
   }
   return make("div", { class: "actions" }, ...nodes);
 };
@@ -186,7 +187,7 @@ const recipe = () => {
 };
 
 const drawBelow = () => {
-  const open = below.querySelector("details")?.open;
+  const open = below.querySelector("details")?.open ?? !job.mine;
   below.replaceChildren(...[prompts(), actions(), facts(), recipe()].filter(Boolean));
   if (open) below.querySelector("details").open = true;
 };
@@ -249,7 +250,9 @@ const receive = () => {
     player.clear();
   }
   view = value.view || null;
+  if (job && !job.mine) document.body.dataset.shared = "yes"; else delete document.body.dataset.shared;
   draw();
+  if (changed && job) element.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
   if (job && !(view && view.final)) ask(job.id);
   if (job && changed && value.address !== false) {
     const url = new URL(location.href);
