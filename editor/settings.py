@@ -51,8 +51,13 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
-        """Read `EDITOR_*`; an unusable value raises `EditError` naming the variable and what is allowed."""
+        """Read `EDITOR_*`; an unusable value raises `EditError` naming the variable and what is allowed.
+
+        On a Hugging Face Space, `host` and `public_url` follow from what the Space says of itself, unless set.
+        """
         env = os.environ if env is None else env
+        if env.get("SPACE_HOST"):
+            env = {"EDITOR_HOST": "0.0.0.0", "EDITOR_PUBLIC_URL": f"https://{env['SPACE_HOST']}", **env}
         values = {
             f.name: _parse(f, env[_variable(f.name)]) for f in fields(cls) if env.get(_variable(f.name), "") != ""
         }

@@ -47,6 +47,13 @@ def test_unusable_values_name_the_variable(variable, text, said):
         Settings.from_env({variable: text})
 
 
+def test_a_space_is_served_to_everybody_and_links_to_itself():
+    found = Settings.from_env({"SPACE_ID": "someone/recast", "SPACE_HOST": "someone-recast.hf.space"})
+    assert (found.host, found.public_url) == ("0.0.0.0", "https://someone-recast.hf.space")
+    set_by_hand = {"SPACE_HOST": "someone-recast.hf.space", "EDITOR_PUBLIC_URL": "https://example.org"}
+    assert Settings.from_env(set_by_hand).public_url == "https://example.org"
+
+
 def test_every_setting_explains_itself():
     assert all(f.metadata["help"].endswith(".") for f in fields(Settings))
 

@@ -7,7 +7,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editor.events import EditError
@@ -102,7 +102,11 @@ class Desk:
         return used_frames(chosen.path, *chosen.interval, request.fps, request.max_frames)
 
     def cost(self, chosen: Chosen, request: EditRequest) -> tuple[Cost, bool]:
-        """What `request` will take, and whether an earlier inversion will be reused. Raises `EditError`."""
+        """What `request` will take, and whether an earlier inversion will be reused. Raises `EditError`.
+
+        Sentences may still be missing; everything else must be in order.
+        """
+        replace(request, source=request.source or "-", targets=request.targets or ("-",)).validated()
         interval = plan_interval(chosen.info, *chosen.interval, request.fps, request.max_frames)
         reused = self.reuses(chosen, request)
         return self.pace.cost(request, len(interval.indices), reused), reused

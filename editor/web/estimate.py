@@ -1,7 +1,6 @@
 """What an edit will cost, before it runs: UNet evaluations by counting, seconds by what this machine took before.
 
-The count follows the method's rows: the inversion has one row per frame and step, the edit one for the target, one for
-guidance and one for the source while something reads it. Speed is remembered in the data folder after each job.
+The count is the method's own. Speed is remembered in the data folder after each job.
 """
 
 import json
@@ -12,12 +11,12 @@ from pathlib import Path
 from threading import Lock
 
 from editor.media.files import replacing
+from editor.method.branches import planned_evaluations
 from editor.request import EditRequest
+from editor.web.words import compare
 
 log = logging.getLogger(__name__)
 
-BACKWARD = 2.1
-"""A pass forward and back to the text embedding, in forward passes (measured: 1 + 1.08)."""
 FIRST_GUESS = {"demo": 0.012, "sd": 2.5}
 """Seconds of one evaluation of one frame before anything was measured: two CPU cores, built-in model and SD 1.5."""
 FIRST_GUESS_CUDA = {"demo": 0.002, "sd": 0.03}
@@ -37,31 +36,30 @@ class Cost:
     measured: bool
 
 
-def inversion_evaluations(request: EditRequest) -> float:
-    """UNet evaluations per frame that all targets share."""
-    fit = 0.0
-    if request.inversion == "null_text":
-        start, end = request.null_text_window
-        fitted = 1.0 if request.as_published else end - start
-        fit = request.steps * fitted * (request.null_text_inner_steps * BACKWARD + 2)
-    return request.steps + fit
+@dataclass(frozen=True)
+class Plan:
+    """What counting needs to know of a target: for how long source maps are taken over, and whether words go."""
+
+    window: tuple[float, float]
+    changed_source: tuple[int, ...]
 
 
-def edit_evaluations(request: EditRequest) -> float:
-    """UNet evaluations per frame for one target prompt."""
-    guided = request.guidance_stop if request.guidance_scale > 1 else 0.0
-    if request.as_published or request.inversion != "pinned":
-        return request.steps * (2 + 2 * guided)  # source and target, each with and without text
-    source_read = max(request.replace_window, request.refine_window)
-    if request.residual > 0:
-        source_read = max(source_read, request.residual_window[1])
-    return request.steps * (1 + guided + source_read)
+def planned(request: EditRequest) -> dict[str, float]:
+    """UNet evaluations of one frame in the stages `invert`, `null_text` and `edit`, over all targets."""
+    return planned_evaluations(request, [_plan(request, target) for target in request.targets or (request.source,)])
+
+
+def _plan(request: EditRequest, target: str) -> Plan:
+    """As the method plans by tokens, only by words: close enough for an estimate."""
+    same_length = len(request.source.split()) == len(target.split())
+    gone = any(not piece.kept and piece.source for piece in compare(request.source, target).pieces)
+    return Plan((0.0, request.replace_window if same_length else request.refine_window), (1,) if gone else ())
 
 
 def evaluations(request: EditRequest, frames: int, reused: bool = False) -> float:
     """UNet evaluations of the whole job; `reused` when the inversion is kept from an earlier one."""
-    shared = 0.0 if reused else inversion_evaluations(request)
-    return frames * (shared + max(1, len(request.targets)) * edit_evaluations(request))
+    work = planned(request)
+    return frames * (work["edit"] if reused else sum(work.values()))
 
 
 class Pace:

@@ -43,9 +43,9 @@ class Page:
                 with gr.Column(elem_id="result", min_width=320):
                     self.stage = parts.stage(elem_id="stage")
             self.history = parts.history(elem_id="history")
+            api.add(self.desk)  # before the page's events: who comes first gets the name
             self._wire_form()
             self._wire_job(blocks)
-            api.add(self.desk)
         return blocks
 
     # -- layout

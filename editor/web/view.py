@@ -7,7 +7,7 @@ from editor.events import EditError, EditResult, Stage
 from editor.jobs import JobState, JobView
 from editor.request import PRESETS, EditRequest
 from editor.web import texts
-from editor.web.estimate import edit_evaluations, inversion_evaluations
+from editor.web.estimate import planned
 from editor.web.words import compare, marked
 
 Json = dict[str, Any]
@@ -107,12 +107,9 @@ def _fraction(job: JobView, request: EditRequest | None) -> float:
 
 def _stage_weights(request: EditRequest) -> dict[Stage, float]:
     """Relative time of the stages: network stages by evaluations, the others a small share of them."""
-    invert = float(request.steps)
-    fit = inversion_evaluations(request) - invert
-    edit = edit_evaluations(request) * max(1, len(request.targets))
-    small = 0.02 * (invert + fit + edit)
-    weights = dict.fromkeys(Stage, small)
-    return weights | {Stage.INVERT: invert, Stage.NULL_TEXT: fit, Stage.EDIT: edit}
+    work = planned(request)
+    small = dict.fromkeys(Stage, 0.02 * sum(work.values()))
+    return small | {Stage(name): evaluations for name, evaluations in work.items()}
 
 
 def _target(source: str, target: str) -> Json:
