@@ -60,6 +60,7 @@ def draw(task: Task, frames: int = FRAMES, size: int = 96) -> Drawn:
     """Render the clip, its ground truth and the masks."""
     source, touched, opaque = rendered(task.source, frames, size)
     truth, touched_after, opaque_after = rendered(task.target, frames, size)
+    source, truth = source.copy(), truth.copy()  # the rendered ones are shared and must not be written to
     if task.kind == "look":
         return Drawn(source, truth, None, None)
     if task.kind == "place":

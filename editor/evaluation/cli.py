@@ -1,0 +1,143 @@
+"""`python -m editor evaluate`: measure edits against ground truth, and write the report.
+
+Without --all or --search a small part is measured anew and compared with the results in the repository.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from editor.console import quiet_libraries
+from editor.evaluation.configurations import (
+    FRAME_COUNTS,
+    GRID,
+    YARDSTICKS,
+    Configuration,
+    baselines,
+    presets,
+    read_grid,
+)
+from editor.evaluation.records import Record
+from editor.evaluation.summary import summarise
+from editor.evaluation.tasks import load_tasks
+from editor.events import EditError
+from editor.request import PRESETS
+
+SUBSET = 8
+"""Tasks of the report half that a run without --all measures anew: two clips, each kind of edit twice."""
+
+SEARCHED = 12
+"""Tasks of the search half that a search uses unless told otherwise."""
+
+
+def main(argv: list[str]) -> int:
+    """Run the command. Returns 0, or 1 when results differ from the committed ones. Raises `EditError` for a person."""
+    args = _parser().parse_args(argv)
+    if args.workers < 1:
+        raise EditError(f"workers is {args.workers}. Allowed: 1 or more, one per core at most.")
+    quiet_libraries()
+    from editor.evaluation.session import Evaluation  # needs torch, which `--help` and wrong flags do not
+
+    evaluation = Evaluation.begin(args.model, args.out, args.clip, _say)
+    if args.search:
+        return _search(args, evaluation)
+    tasks = load_tasks("report", args.tasks or (None if args.all else SUBSET))
+    chosen = _chosen(args, evaluation.searched())
+    if args.all:
+        evaluation.measure(chosen, tasks, args.workers, args.again)
+    elif not args.no_run:
+        evaluation.measure(chosen, tasks, args.workers, again=True)
+    results = evaluation.results(chosen, tasks)
+    evaluation.report(chosen, tasks)
+    _print({name: summarise(records) for name, records in results.items()}, args.json)
+    if args.accept:
+        evaluation.accept(results)
+        return 0
+    return _compare(evaluation, results)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m editor evaluate", description=__doc__.partition("\n")[0])
+    parser.add_argument("--preset", action="append", choices=tuple(PRESETS), help="Only this preset; may be repeated.")
+    parser.add_argument(
+        "--tasks", type=int, metavar="N", help=f"Only the first N tasks (default {SUBSET}; --all: all)."
+    )
+    parser.add_argument("--model", default="demo", help="A catalog name or a checkpoint folder (default demo).")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object instead of a table.")
+    parser.add_argument("--out", type=Path, default=Path("results/evaluation"), help="Folder of results and report.")
+    parser.add_argument(
+        "--all", action="store_true", help="All presets and baselines on all tasks; takes hours, resumes."
+    )
+    parser.add_argument("--search", action="store_true", help="Measure a grid of settings on the search half; resumes.")
+    parser.add_argument("--grid", type=Path, default=GRID, help="JSON list of the settings to search (default: ours).")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="Processes to share the work (default 1).")
+    parser.add_argument("--again", action="store_true", help="Also measure anew what is there already.")
+    parser.add_argument("--no-run", action="store_true", help="Measure nothing: table and report of what is there.")
+    parser.add_argument("--accept", action="store_true", help="Make the results here those of the repository.")
+    parser.add_argument(
+        "--clip", type=Path, metavar="FOLDER", help="CLIP checkpoint folder, for the literature's scores."
+    )
+    return parser
+
+
+def _chosen(args: argparse.Namespace, searched: Sequence[Mapping[str, Any]]) -> tuple[Configuration, ...]:
+    """The presets asked for; with --all everything they are compared with, otherwise the cheap yardsticks."""
+    wanted = tuple(c for c in presets() if not args.preset or c.name in args.preset)
+    if not args.all and not args.no_run:
+        return (*wanted, *(c for c in YARDSTICKS if c.how in ("source", "vae", "truth")))
+    return wanted if args.preset else (*wanted, *baselines(searched), *FRAME_COUNTS)
+
+
+def _search(args: argparse.Namespace, evaluation: "Evaluation") -> int:  # noqa: F821 - needs torch, imported late
+    """Measure the grid and print its rows, the best first."""
+    grid, tasks = read_grid(args.grid), load_tasks("search", args.tasks or SEARCHED)
+    rows = evaluation.search(grid, tasks, args.workers, args.again, run=not args.no_run)
+    if args.accept:
+        evaluation.accept({})
+    if args.json:
+        print(json.dumps({"search": rows}))
+        return 0
+    for row in rows:
+        print(f"{row['score']:8.3f}  {row['name']:24} {_numbers(row['summary'])}")
+    return 0
+
+
+def _print(summaries: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
+    """The table, or the object `presets.<name>.<number>`, `baselines.<name>.<number>`."""
+    if as_json:
+        groups = {"presets": {}, "baselines": {}}
+        counts = {c.name for c in FRAME_COUNTS}
+        for name, summary in summaries.items():
+            if name not in counts:
+                groups["presets" if name in PRESETS else "baselines"][name] = summary
+        print(json.dumps(groups))
+        return
+    for name, summary in summaries.items():
+        print(f"{name:24} {_numbers(summary)}")
+
+
+def _numbers(summary: Mapping[str, Any]) -> str:
+    """One line of a table."""
+    flat = {key: value for key, value in summary.items() if key != "identification"} | summary["identification"]
+    short = {"unet_evaluations_per_frame": "evaluations", "temporal_error": "temporal", "unchanged_psnr": "unchanged"}
+    return "  ".join(f"{short.get(k, k)} {'-' if v is None else f'{v:.2f}'}" for k, v in flat.items())
+
+
+def _compare(evaluation: "Evaluation", results: Mapping[str, Sequence[Record]]) -> int:  # noqa: F821
+    """Say how the results agree with the committed ones."""
+    if not evaluation.comparable:
+        _say("The committed results are of the built-in model: nothing was compared.")
+        return 0
+    compared, found = evaluation.compared(results)
+    for sentence in found:
+        _say(sentence)
+    agree = f"{compared} results compared with the committed ones: "
+    _say(agree + (f"{len(found)} differences." if found else "all agree." if compared else "there are none yet."))
+    return 1 if found else 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,162 @@
+"""What is compared: named ways to answer a task, as data.
+
+A configuration is a preset with some fields changed, or one of the yardsticks that edit nothing. The grid of a search
+is a list of the same kind in a JSON file.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from editor.evaluation.tasks import FRAMES, Task
+from editor.events import EditError
+from editor.request import PRESETS, EditRequest
+
+GRID = Path(__file__).with_name("grid.json")
+HOW = ("edit", "source", "vae", "truth", "sdedit")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One way to answer tasks.
+
+    `how`: "edit" runs the method with `preset` and the changed `fields`; "source" returns the clip untouched, "vae" the
+    clip after the VAE's round trip, "truth" the right answer after it; "sdedit" denoises the clip from the part
+    `strength` of the noise. `frames` per clip; `first`: only so many of the tasks; None: all. `rebuild`: also measure
+    how well the clip itself comes back.
+    """
+
+    name: str
+    about: str
+    how: str = "edit"
+    preset: str = "balanced"
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    strength: float = 0.0
+    frames: int = FRAMES
+    first: int | None = None
+    rebuild: bool = False
+
+    def request(self, tasks: Sequence[Task], model: str) -> EditRequest:
+        """The request for tasks that share a clip. Raises `EditError` for fields or values that do not exist."""
+        return EditRequest.from_preset(
+            self.preset,
+            source=tasks[0].source_prompt,
+            targets=tuple(task.target_prompt for task in tasks),
+            model=model,
+            max_frames=self.frames,
+            **self.fields,
+        ).validated()
+
+    def settings(self) -> dict[str, Any]:
+        """The method's numbers in which this differs from `EditRequest`'s defaults, as JSON values."""
+        if self.how in ("source", "vae", "truth"):
+            return {}
+        request = EditRequest.from_preset(self.preset, **self.fields)
+        chosen, plain = request.to_dict(), EditRequest().to_dict()
+        names = [f.name for f in fields(EditRequest) if f.metadata["advanced"] and f.name not in ("fps", "size")]
+        changed = {name: chosen[name] for name in names if chosen[name] != plain[name]}
+        return {**changed, "strength": self.strength} if self.how == "sdedit" else changed
+
+
+def presets() -> tuple[Configuration, ...]:
+    """The presets as they are shipped."""
+    return tuple(Configuration(name, f"the preset {name}", preset=name, rebuild=True) for name in PRESETS)
+
+
+ALONE = {"frame_attention": "own", "dense_layers": "none"}
+UNHINDERED = {"replace_window": 0.0, "refine_window": 0.0}
+LOSS = {"spatial_pixel_weight": 1.0, "spatial_gradient_weight": 1.0}
+
+YARDSTICKS = (
+    Configuration("untouched", "the clip as it was", "source"),
+    Configuration("vae_round_trip", "the clip, encoded and decoded: what the VAE alone leaves", "vae"),
+    Configuration("truth_round_trip", "the right answer, encoded and decoded: no edit can be better", "truth"),
+    Configuration(
+        "sdedit",
+        "SDEdit (arXiv 2108.01073), frame by frame: noise on 60 % of the steps, then the target prompt",
+        "sdedit",
+        fields={"steps": 50, "guidance_scale": 7.5},
+        strength=0.6,
+    ),
+    Configuration("frame_by_frame", "balanced, every frame by itself: no attention across frames", fields=ALONE),
+)
+
+PAPER_ABLATIONS = (
+    Configuration("paper_frame_by_frame", "paper without attention across frames", preset="paper", fields=ALONE),
+    Configuration(
+        "paper_without_dense", "paper, sparse in all layers", preset="paper", fields={"dense_layers": "none"}
+    ),
+    Configuration(
+        "paper_without_null_text",
+        "paper without null-text optimisation: plain DDIM inversion",
+        preset="paper",
+        fields={"inversion": "ddim"},
+    ),
+    Configuration("paper_without_maps", "paper without the source's attention maps", preset="paper", fields=UNHINDERED),
+    Configuration("paper_with_loss", "paper with the pixel and gradient loss", preset="paper", fields=LOSS),
+)
+
+BALANCED_ABLATIONS = (
+    Configuration("balanced_without_dense", "balanced, no layer sees all frames", fields={"dense_layers": "none"}),
+    Configuration("balanced_without_maps", "balanced without the source's attention maps", fields=UNHINDERED),
+    Configuration("balanced_without_blend", "balanced without the blend by word masks", fields={"blend": False}),
+    Configuration("balanced_without_residual", "balanced without the source's residual", fields={"residual": 0.0}),
+    Configuration("balanced_from_empty", "balanced, guided away from nothing", fields={"guidance_base": "empty"}),
+    Configuration("balanced_not_pinned", "balanced, the source row denoised", fields={"inversion": "ddim"}),
+    Configuration("balanced_source_kv", "balanced with the source's keys", fields={"self_attention": "source_kv"}),
+    Configuration("balanced_with_loss", "balanced with the pixel and gradient loss", fields=LOSS),
+)
+
+FRAME_COUNTS = tuple(
+    Configuration(f"balanced_{n}_frames", f"balanced on {n} frames of the clip", frames=n, first=8) for n in (1, 4, 16)
+)
+
+
+def baselines(searched: Iterable[Mapping[str, Any]] = ()) -> tuple[Configuration, ...]:
+    """All that the presets are compared with. `searched`: rows of a search, which tune the paper's guidance."""
+    return (*YARDSTICKS, *tuned_paper(searched), *PAPER_ABLATIONS, *BALANCED_ABLATIONS)
+
+
+def tuned_paper(searched: Iterable[Mapping[str, Any]]) -> tuple[Configuration, ...]:
+    """The paper with the guidance scale that scored best on the search half; nothing before a search.
+
+    Without it the comparison would be against a setting that was made for another model.
+    """
+    rows = [row for row in searched if row["preset"] == "paper" and set(row["fields"]) <= {"guidance_scale"}]
+    if not rows:
+        return ()
+    best = dict(max(rows, key=lambda row: row["score"])["fields"])
+    return (Configuration("paper_tuned", "paper, its guidance tuned on the search half", preset="paper", fields=best),)
+
+
+def read_grid(path: Path = GRID) -> tuple[Configuration, ...]:
+    """The configurations of a search: a JSON list of objects with `name`, and where they differ `preset`, `fields`.
+
+    Raises `EditError` for a file that is no such list, two of one name, and fields or values that cannot be used.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        grid = tuple(
+            Configuration(
+                row["name"], row.get("about", ""), preset=row.get("preset", "balanced"), fields=_plain(row["fields"])
+            )
+            for row in rows
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        form = '[{"name": "gentle", "preset": "balanced", "fields": {"guidance_scale": 5}}]'
+        raise EditError(f"The grid '{path}' cannot be read ({error}). It must look like {form}.") from error
+    names = [configuration.name for configuration in grid]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    unusable = sorted({name for name in names if not name.replace("-", "").replace("_", "").replace(".", "").isalnum()})
+    if not names or doubled or unusable:
+        wrong = ", ".join(doubled or unusable) or "nothing"
+        raise EditError(f"The grid '{path}' lists {wrong}. Names must be there, differ, and be letters, digits, . - _.")
+    for configuration in grid:
+        EditRequest.from_preset(configuration.preset, source="a", targets=("b",), **configuration.fields).validated()
+    return grid
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

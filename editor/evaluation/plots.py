@@ -1,0 +1,113 @@
+"""The report's plots, as inline PNG pictures, drawn from results alone."""
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from editor.evaluation.records import Record
+from editor.evaluation.summary import overall, summarise
+from editor.request import PRESETS
+
+Results = Mapping[str, Sequence[Record]]
+PANELS = {
+    "psnr": "PSNR to the right answer, dB (color, look)",
+    "unchanged_psnr": "PSNR of the part that must stay, dB",
+    "identification": "share of edits recognised",
+    "temporal_error": "temporal error, levels (lower is better)",
+}
+OURS, THEIRS, OTHERS = "#0b6e4f", "#b5432a", "#8a8f98"
+
+
+def quality_against_cost(results: Results) -> str | None:
+    """Every configuration that has a cost, as a point in four panels; presets in colour. Returns a data URL."""
+    points = {name: summarise(records) for name, records in results.items() if not _frame_count(name)}
+    points = {name: summary for name, summary in points.items() if summary["unet_evaluations_per_frame"]}
+    if not points:
+        return None
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    for axes, (metric, title) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
+        for name, summary in points.items():
+            y = overall(summary) if metric == "identification" else summary[metric]
+            if y is not None:
+                _point(axes, name, summary["unet_evaluations_per_frame"], y)
+        axes.set(title=title, xlabel="UNet evaluations per frame", xscale="log")
+        axes.grid(alpha=0.25)
+    return as_url(figure)
+
+
+def quality_against_frames(results: Results) -> str | None:
+    """The preset `balanced` on more and fewer frames, on the tasks that all of them have. Returns a data URL."""
+    counts = {name: records for name, records in results.items() if name == "balanced" or _frame_count(name)}
+    if len(counts) < 2:
+        return None
+    shared = set.intersection(*({record.task for record in records} for records in counts.values()))
+    points = []
+    for records in counts.values():
+        common = [record for record in records if record.task in shared]
+        if common:
+            points.append((common[0].frames, summarise(common)))
+    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    for axes, (metric, title) in zip(figure.subplots(1, 4), PANELS.items(), strict=True):
+        values = [(n, overall(s) if metric == "identification" else s[metric]) for n, s in sorted(points, key=_first)]
+        known = [(n, value) for n, value in values if value is not None]
+        axes.plot([n for n, _ in known], [value for _, value in known], "o-", color=OURS)
+        axes.set(xlabel=f"frames ({len(shared)} tasks)")
+        axes.set_title(title, fontsize=9)
+        axes.grid(alpha=0.25)
+    return as_url(figure)
+
+
+def error_per_step(results: Results) -> str | None:
+    """How far each preset's guess of the clean latents is from the right answer's, step by step. Returns a data URL."""
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    drawn = False
+    for axes, kind in zip(figure.subplots(1, 4, sharey=True), ("color", "look", "subject", "place"), strict=True):
+        for name in PRESETS:
+            traces = [record.trace for record in results.get(name, ()) if record.kind == kind and record.trace]
+            if traces:
+                drawn = True
+                mean = np.mean(traces, axis=0)
+                axes.plot(np.arange(1, len(mean) + 1) / len(mean), mean, label=name, color=_color(name))
+        axes.set(title=f"{kind} edits", xlabel="part of the steps done")
+        axes.grid(alpha=0.25)
+    if not drawn:
+        return None
+    figure.axes[0].set_ylabel("distance to the right latents")
+    figure.axes[0].legend()
+    return as_url(figure)
+
+
+def as_url(figure: Figure) -> str:
+    """The figure as a data URL of a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _point(axes: Axes, name: str, x: float, y: float) -> None:
+    preset = name in PRESETS
+    axes.plot(x, y, "o", color=_color(name), markersize=8 if preset else 4)
+    axes.annotate(
+        name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8 if preset else 6, color=_color(name)
+    )
+
+
+def _color(name: str) -> str:
+    if name == "fast":
+        return "#2c7fb8"
+    return {"balanced": OURS, "paper": THEIRS}.get(name, OTHERS)
+
+
+def _frame_count(name: str) -> bool:
+    """Whether a configuration is `balanced` on another number of frames."""
+    return re.fullmatch(r"balanced_\d+_frames", name) is not None
+
+
+def _first(pair: tuple[int, Any]) -> int:
+    return pair[0]
