@@ -10,6 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
+from editor.bench import TOPICS as BENCH_TOPICS
 from editor.console import ProgressBar, quiet_libraries
 from editor.events import EditError, EditResult
 from editor.flags import add_request_flags, request_from
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--selftest", action="store_true", help="Prove it: kernels, half precision, one edit, memory.")
     doctor.add_argument("--json", action="store_true", help="Print one JSON object instead of lines.")
     bench = commands.add_parser("bench", help="Measure work, speed and memory, as ratios within one run.")
+    bench.add_argument("--only", nargs="+", choices=BENCH_TOPICS, default=BENCH_TOPICS, help="Parts to measure.")
     bench.add_argument("--json", action="store_true", help="Print one JSON object instead of a table.")
     return parser
 
@@ -90,7 +92,8 @@ def _doctor(args: argparse.Namespace) -> int:
     quiet_libraries()
     from editor import doctor
 
-    report = doctor.examine(Settings.from_env(), selftest=args.selftest)
+    with ProgressBar(sys.stderr) as bar:
+        report = doctor.examine(Settings.from_env(), args.selftest, bar.say)
     print(json.dumps(report.to_dict()) if args.json else report.text())
     return 0 if report.healthy else 1
 
@@ -100,7 +103,7 @@ def _bench(args: argparse.Namespace) -> int:
     from editor import bench
 
     with ProgressBar(sys.stderr) as bar:
-        figures = bench.measure(bar.say)
+        figures = bench.measure(bar.say, args.only)
     print(json.dumps(figures) if args.json else bench.table(figures))
     return 0
 
@@ -113,8 +116,9 @@ def _json(result: EditResult) -> dict[str, object]:
 
 
 def _print_lines(results: tuple[EditResult, ...]) -> None:
+    from editor.stages.results import read_manifest
+
     for result in results:
-        notes = json.loads(result.manifest.read_text(encoding="utf-8"))["notes"]
         print(f"{result.target}: {result.edited}")
-        for note in notes:
+        for note in read_manifest(result)["notes"]:
             print(f"  {note}")

@@ -13,6 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from editor.diffusion.kernels import KernelChoice
 from editor.method.attention import EditStep, attached, processors_for
+from editor.method.branches import spatial_steps
+from editor.request import EditRequest
 
 META = torch.device("meta")
 PLAIN = KernelChoice("plain", "counted")
@@ -33,6 +35,39 @@ def unet_flops(
 def vae_flops(vae: AutoencoderKL, height: int, width: int) -> dict[str, float]:
     """Operations per frame of `height` x `width` pixels: `encode`, `decode`, and `decode_backward` (to the latents)."""
     return dict(_vae_flops(_text(vae.config), height, width))
+
+
+def run_flops(
+    unet: UNet2DConditionModel,
+    vae: AutoencoderKL,
+    size: tuple[int, int],
+    frames: int,
+    request: EditRequest,
+    *,
+    before: float,
+    edit: float,
+    encoded: bool,
+) -> dict[str, float]:
+    """Operations per edited frame of a run at `size` (width, height) pixels.
+
+    `before` and `edit` are UNet evaluations per frame until and from sampling on; `encoded`: the VAE went there and
+    back for the inversion. `unet`: all evaluations under the attention they ran with; `frame_attention`: the part of it
+    that attention across frames adds. `vae`: encoding, its check, and decoding each target. `spatial_loss`: the VAE's
+    work for the loss, `spatial_loss_share` its part of everything.
+    """
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    cells = size[1] // factor, size[0] // factor
+    plain = unet_flops(unet, *cells)
+    across = unet_flops(unet, *cells, frames, request.frame_attention, request.dense_layers)
+    cost, targets = vae_flops(vae, size[1], size[0]), len(request.targets)
+    counts = {
+        "unet": before * plain + edit * across,
+        "frame_attention": edit * (across - plain),
+        "vae": encoded * (cost["encode"] + cost["decode"]) + targets * cost["decode"],
+        "spatial_loss": targets * len(spatial_steps(request)) * (cost["decode"] + cost["decode_backward"]),
+    }
+    everything = counts["unet"] + counts["vae"] + counts["spatial_loss"]
+    return {**counts, "spatial_loss_share": counts["spatial_loss"] / everything}
 
 
 @cache

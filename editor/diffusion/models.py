@@ -112,6 +112,19 @@ def choose_device(asked: str) -> tuple[torch.device, str]:
     return torch.device(asked), "asked for with EDITOR_DEVICE"
 
 
+def describe_device(device: torch.device) -> str:
+    """The device's kind, and on CUDA its name and memory."""
+    if device.type != "cuda":
+        return device.type
+    found = torch.cuda.get_device_properties(device)
+    return f"cuda, {found.name}, {found.total_memory / 1e9:.0f} GB"
+
+
+def peak_memory(device: torch.device) -> float | None:
+    """Most bytes that PyTorch has held on `device` so far, None where it does not count them."""
+    return float(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+
+
 def choose_dtype(device: torch.device) -> tuple[torch.dtype, str]:
     """The number format of the UNet's weights on `device`, and the reason for it."""
     if device.type == "cuda":

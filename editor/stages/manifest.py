@@ -4,8 +4,7 @@ from typing import Any
 
 from editor.diffusion.models import Models
 from editor.events import Stage
-from editor.flops import unet_flops, vae_flops
-from editor.method.branches import spatial_steps
+from editor.flops import run_flops
 from editor.method.sampling import Sampled
 from editor.stages.footage import Footage
 from editor.stages.meter import UNET_STAGES
@@ -35,39 +34,26 @@ def manifest(
         "stage_unet_evaluations": {str(stage): meter.evaluations.get(stage, 0.0) for stage in UNET_STAGES},
         "unet_evaluations_per_frame": round(sum(meter.evaluations.values()), 6),
         "vae_evaluations_per_frame": sampled.vae_evaluations,
-        "flops_per_frame": flops(session, footage, source, sampled),
+        "flops_per_frame": _flops(session, footage, source),
         "vae_psnr": source.vae_psnr,
         "reconstruction_psnr": reconstruction,
         "notes": [*footage.notes, *session.notes, *session.memory.notes, *target_notes(session, index, sampled)],
     }
 
 
-def flops(session: Session, footage: Footage, source: Source, sampled: Sampled) -> dict[str, float]:
-    """Floating-point operations of the run per edited frame, counted on shapes.
-
-    `unet`: all UNet evaluations under the attention they ran with. `frame_attention`: the part of it that attention
-    across frames adds. `vae`: there, back for the check, and back for each target. `spatial_loss`: the VAE's work for
-    the loss; `spatial_loss_share`: its part of everything.
-    """
-    models, request, meter = session.models, session.request, session.meter
-    width, height = footage.fit.padded
-    cells = height // models.vae_factor, width // models.vae_factor
-    plain = unet_flops(models.unet, *cells)
-    layout = (request.frame_attention, request.dense_layers)
-    across = unet_flops(models.unet, *cells, len(footage.frames), *layout)
-    vae = vae_flops(models.vae, height, width)
-    before = meter.evaluations.get(Stage.INVERT, 0.0) + meter.evaluations.get(Stage.NULL_TEXT, 0.0)
-    edit = meter.evaluations.get(Stage.EDIT, 0.0)
-    descents = len(spatial_steps(request)) * len(session.plans)
-    coded = 0.0 if "inversion" in source.cached else vae["encode"] + vae["decode"]
-    counts = {
-        "unet": before * plain + edit * across,
-        "frame_attention": edit * (across - plain),
-        "vae": coded + len(session.plans) * vae["decode"],
-        "spatial_loss": descents * (vae["decode"] + vae["decode_backward"]),
-    }
-    everything = counts["unet"] + counts["vae"] + counts["spatial_loss"]
-    return {**counts, "spatial_loss_share": counts["spatial_loss"] / everything}
+def _flops(session: Session, footage: Footage, source: Source) -> dict[str, float]:
+    """Floating-point operations of the run per edited frame; see `run_flops`."""
+    done = session.meter.evaluations
+    return run_flops(
+        session.models.unet,
+        session.models.vae,
+        footage.fit.padded,
+        len(footage.frames),
+        session.request,
+        before=done.get(Stage.INVERT, 0.0) + done.get(Stage.NULL_TEXT, 0.0),
+        edit=done.get(Stage.EDIT, 0.0),
+        encoded="inversion" not in source.cached,
+    )
 
 
 def _model(models: Models) -> dict[str, Any]:

@@ -76,6 +76,11 @@ def write_result(
     return EditResult(target=target, **{key: folder / name for key, name in FILES.items()}, summary=summary)
 
 
+def read_manifest(result: EditResult) -> dict[str, Any]:
+    """The manifest of a finished target."""
+    return json.loads(result.manifest.read_text(encoding="utf-8"))
+
+
 def library_versions() -> dict[str, str | None]:
     """Versions of what computes the result; None for what is not installed. Imports nothing."""
     found: dict[str, str | None] = {"python": platform.python_version()}

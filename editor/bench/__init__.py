@@ -1,0 +1,61 @@
+"""What an edit costs: work in UNet evaluations, wall time against the bare UNet, peak memory, true shapes.
+
+All figures are ratios or counts within one run, so that they mean the same on any machine.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+TOPICS = ("work", "speed", "memory", "shapes")
+
+BOUNDS: dict[str, float] = {
+    "presets.paper.unet_evaluations_per_frame": 504.0,
+    "presets.balanced.unet_evaluations_per_frame": 90.0,
+    "presets.fast.unet_evaluations_per_frame": 65.0,
+    "presets.balanced.second_target": 60.0,
+    "presets.fast.second_target": 60.0,
+    "wall_ratio": 1.15,
+    "memory_ratio.dense": 2.1,
+}
+"""Figure -> the most it may be."""
+
+
+def measure(say: Callable[[str], None], topics: Sequence[str] = TOPICS) -> dict[str, Any]:
+    """Measure the `topics`; `say` hears what is being done. Figures that were not asked for are left out."""
+    from editor.bench.memory import memory_ratio
+    from editor.bench.speed import wall_ratios
+    from editor.bench.true_shapes import run_true_shapes
+    from editor.bench.work import count_work
+
+    figures: dict[str, Any] = {}
+    if "work" in topics:
+        figures["presets"] = count_work(say)
+    if "speed" in topics:
+        figures |= wall_ratios(say)
+    if "memory" in topics:
+        figures["memory_ratio"] = memory_ratio(say)
+    if "shapes" in topics:
+        figures["shapes"] = run_true_shapes(say)
+    return figures
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The figures one a line, with the bound and whether it is kept where there is one."""
+    lines = []
+    for name, value in _flat(figures):
+        bound = BOUNDS.get(name)
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        verdict = "" if bound is None else f"  at most {bound:g}: {'ok' if value <= bound else 'EXCEEDED'}"
+        lines.append(f"{name:<48} {shown:>12}{verdict}")
+    return "\n".join(lines)
+
+
+def _flat(figures: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested figures as ("presets.paper.second_target", value) pairs."""
+    pairs: list[tuple[str, Any]] = []
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{name}.")
+        else:
+            pairs.append((prefix + name, value))
+    return pairs

@@ -1,0 +1,75 @@
+"""Work of every preset, counted by running it, and what that work is in FLOPs at SD 1.5's shape."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from editor.diffusion.models import Models, load_models
+from editor.flops import run_flops, unet_flops
+from editor.media import write_video
+from editor.pipeline import edit
+from editor.request import PRESETS, EditRequest
+from editor.settings import Settings
+from editor.shapes import meta_parts, save_random
+from editor.stages.results import read_manifest
+
+SOURCE, SWAPS = "a red car on the road", ("a blue car on the road", "a green car on the road")
+FRAMES, SIZE = 1, 64  # the count per frame does not depend on them
+
+
+def count_work(say: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    """Per preset: `unet_evaluations_per_frame` of a word swap, what a `second_target` adds, and FLOPs (`_flops`)."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        models = load_models(str(save_random("small", place / "model")), Settings(device="cpu"))
+        clip = draw_clip(place / "clip.mp4")
+        return {preset: _count(preset, clip, models, place, say) for preset in PRESETS}
+
+
+def draw_clip(path: Path, frames: int = 8, side: int = 64, fps: float = 8.0) -> Path:
+    """A square that crosses a shaded ground."""
+    pictures = np.broadcast_to(np.linspace(40, 160, side, dtype=np.uint8)[None, None, :, None], (frames, side, side, 3))
+    pictures = pictures.copy()
+    third = side // 3
+    for i in range(frames):
+        left = i * (side - third) // max(1, frames - 1)
+        pictures[i, third : 2 * third, left : left + third] = (210, 40, 30)
+    write_video(pictures, fps, path)
+    return path
+
+
+def _count(preset: str, clip: Path, models: Models, place: Path, say: Callable[[str], None]) -> dict[str, float]:
+    """Run `preset` with one target and with two."""
+    say(f"counting the work of preset {preset}")
+
+    def run(targets: tuple[str, ...]) -> dict[str, Any]:
+        request = EditRequest.from_preset(preset, source=SOURCE, targets=targets, max_frames=FRAMES, size=SIZE)
+        return read_manifest(edit(clip, request, models, place / "out", previews=False)[0])
+
+    one, two = run(SWAPS[:1]), run(SWAPS)
+    return {
+        "unet_evaluations_per_frame": one["unet_evaluations_per_frame"],
+        "second_target": two["unet_evaluations_per_frame"] - one["unet_evaluations_per_frame"],
+        **_flops(EditRequest.from_dict(one["request"]), one["stage_unet_evaluations"]),
+    }
+
+
+def _flops(request: EditRequest, stages: dict[str, float]) -> dict[str, float]:
+    """The same run at SD 1.5's shape, 8 frames of 512 pixels, in units of one of its plain UNet evaluations.
+
+    `flops_sd15`: everything, per edited frame. `frame_attention_sd15`: what attention across frames adds of that.
+    `vae_sd15`: the VAE's part. `spatial_loss_share`: the part of the spatial loss, of everything.
+    """
+    unet, vae = meta_parts("sd15")
+    unit = unet_flops(unet, 64, 64)
+    before = stages["invert"] + stages["null_text"]
+    counts = run_flops(unet, vae, (512, 512), 8, request, before=before, edit=stages["edit"], encoded=True)
+    return {
+        "flops_sd15": (counts["unet"] + counts["vae"] + counts["spatial_loss"]) / unit,
+        "frame_attention_sd15": counts["frame_attention"] / unit,
+        "vae_sd15": (counts["vae"] + counts["spatial_loss"]) / unit,
+        "spatial_loss_share": counts["spatial_loss_share"],
+    }

@@ -1,0 +1,168 @@
+"""What this machine can do, in words, and the self-test that proves it."""
+
+import dataclasses
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from editor.console import clock
+from editor.diffusion.catalog import CATALOG, present
+from editor.diffusion.kernels import choose_kernel
+from editor.diffusion.models import choose_device, choose_dtype, describe_device
+from editor.events import EditError
+from editor.flops import run_flops
+from editor.media import ffmpeg_path
+from editor.method.branches import planned_evaluations
+from editor.method.words import ControlPlan
+from editor.request import EditRequest
+from editor.settings import Settings
+from editor.shapes import meta_parts
+from editor.stages.results import library_versions
+
+LOW_DISK_MB = 2000  # a Hub checkpoint alone is larger
+LOW_MEMORY_MB = 4000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, what was found, and whether that is all right (None: not a matter of right)."""
+
+    name: str
+    text: str
+    ok: bool | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings, in their order."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Nothing is wrong."""
+        return all(f.ok is not False for f in self.findings)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON values."""
+        return {"healthy": self.healthy, "findings": [dataclasses.asdict(f) for f in self.findings]}
+
+    def text(self) -> str:
+        """One line per finding."""
+        marks = {True: "ok  ", False: "BAD ", None: "    "}
+        return "\n".join(f"{marks[f.ok]}{f.name:<16} {f.text}" for f in self.findings)
+
+
+def examine(settings: Settings, selftest: bool = False, say: Callable[[str], None] = lambda text: None) -> Report:
+    """Look at device, kernel, models, ffmpeg, disk, memory and cost; with `selftest` also run everything once."""
+    checks = [_libraries, _device, _kernel, _models, _ffmpeg, _disk, _memory, _cost]
+    if selftest:
+        from editor import selftest as proof
+
+        checks += proof.CHECKS
+    findings: list[Finding] = []
+    for check in checks:
+        say(f"looking at {check.__name__.strip('_').replace('_', ' ')}")
+        try:
+            findings += check(settings)
+        except EditError as error:
+            findings.append(Finding(check.__name__.strip("_").replace("_", " "), str(error), False))
+    return Report(tuple(findings))
+
+
+def _libraries(settings: Settings) -> list[Finding]:
+    versions = ", ".join(f"{name} {version or 'missing'}" for name, version in library_versions().items())
+    return [Finding("libraries", f"{versions}, on {platform.system()} {platform.machine()}")]
+
+
+def _device(settings: Settings) -> list[Finding]:
+    device, why = choose_device(settings.device)
+    dtype, why_dtype = choose_dtype(device)
+    return [
+        Finding("device", f"{describe_device(device)}: {why}", True),
+        Finding("number format", f"{str(dtype).removeprefix('torch.')}: {why_dtype}"),
+    ]
+
+
+def _kernel(settings: Settings) -> list[Finding]:
+    device, _ = choose_device(settings.device)
+    kernel = choose_kernel(device, choose_dtype(device)[0], settings.attention)
+    return [Finding("attention kernel", f"{kernel.name}: {kernel.reason}", True)]
+
+
+def _models(settings: Settings) -> list[Finding]:
+    findings = []
+    for name, entry in CATALOG.items():
+        here = present(name)
+        way = f"fetched from the Hub ({entry.repo}) when first used" if entry.repo else "its files are missing"
+        # the built-in model has to be there; the others can be fetched
+        ok = here or (None if entry.repo else False)
+        findings.append(Finding(f"model {name}", f"{entry.title}: {'on this machine' if here else way}", ok))
+    return findings
+
+
+def _ffmpeg(settings: Settings) -> list[Finding]:
+    return [Finding("ffmpeg", ffmpeg_path(), True)]
+
+
+def _disk(settings: Settings) -> list[Finding]:
+    place = next(p for p in (settings.data, *settings.data.parents) if p.exists())
+    free = shutil.disk_usage(place).free / 1e6
+    text = f"{free / 1e3:.1f} GB free for results and caches in {settings.data}"
+    if free < settings.disk_floor_mb:
+        return [Finding("disk", f"{text}; new jobs are refused below {settings.disk_floor_mb / 1e3:g} GB", False)]
+    return [Finding("disk", text, True if free > LOW_DISK_MB else None)]
+
+
+def _memory(settings: Settings) -> list[Finding]:
+    free = psutil.virtual_memory().available / 1e6
+    return [Finding("memory", f"{free / 1e3:.1f} GB free", True if free > LOW_MEMORY_MB else None)]
+
+
+def _cost(settings: Settings) -> list[Finding]:
+    """What a clip of the default size costs with each shape of checkpoint, by count and by this device's speed."""
+    request = EditRequest.from_preset()
+    frames = request.max_frames
+    plan = _any_swap(request)
+    work = planned_evaluations(dataclasses.replace(request, targets=("",)), [plan])
+    speed = measured_speed(choose_device(settings.device)[0])
+    findings = []
+    for name, shape, side in (("demo", "small", 96), ("sd15", "sd15", 512)):
+        counts = run_flops(
+            *meta_parts(shape),
+            (side, side),
+            frames,
+            dataclasses.replace(request, targets=("",)),
+            before=work["invert"] + work["null_text"],
+            edit=work["edit"],
+            encoded=True,
+        )
+        total = frames * (counts["unet"] + counts["vae"] + counts["spatial_loss"])
+        text = (
+            f"{frames} frames, preset {request.preset}: {sum(work.values()):g} UNet evaluations per frame, "
+            f"{total / 1e12:.3g} TFLOP, at best {clock(total / speed)} here"
+        )
+        findings.append(Finding(f"cost with {name}", text))
+    return findings
+
+
+def _any_swap(request: EditRequest) -> ControlPlan:
+    """A plan of the commonest kind of edit, for counting rows; its tensors do not matter."""
+    nothing = torch.zeros(0)
+    return ControlPlan("", "", "replace", "swap", nothing, nothing, nothing, (0.0, request.replace_window), (1,), (1,))
+
+
+def measured_speed(device: torch.device, side: int = 1024, seconds: float = 0.5) -> float:
+    """Floating-point operations per second of matrix products on `device`: what nothing here can be faster than."""
+    matrix = torch.randn(side, side, device=device, dtype=choose_dtype(device)[0])
+    float((matrix @ matrix)[0, 0])  # warm up; reading a value waits for the device
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        float((matrix @ matrix)[0, 0])
+        done += 1
+    return done * 2.0 * side**3 / (time.perf_counter() - began)
