@@ -65,9 +65,6 @@ _CLOSED = {
         f"{API}/token",
         f"{API}/dev/reload",
         f"{API}/runs",
-        f"{API}/run-history/buckets",
-        f"{API}/run-history/records",
-        f"{API}/run-history/records/{{endpoint}}/{{record_id}}/assets/{{asset_id}}",
         f"{API}/openapi.json",
         f"{API}/custom_component/{{id}}/{{environment}}/{{type}}/{{file_name}}",
         f"{API}/proxy={{url_path:path}}",
@@ -81,7 +78,6 @@ _CLOSED = {
     ),
     "POST": (
         "/login",
-        f"{API}/run-history/connect",
         f"{API}/stream/{{event_id}}",
         f"{API}/stream/{{event_id}}/close",
         f"{API}/api/{{api_name}}",

@@ -1,0 +1,58 @@
+"""What an edit is expected to cost, and how the machine's speed is remembered."""
+
+import pytest
+
+from editor.request import PRESETS, EditRequest
+from editor.web.estimate import Pace, evaluations, planned
+
+
+def asking(preset="balanced", **values):
+    return EditRequest.from_preset(
+        preset, source="a red car on the road", targets=values.pop("targets", ("a blue car on the road",)), **values
+    )
+
+
+def test_the_paper_costs_most_and_fast_least():
+    cost = {name: evaluations(asking(name), 8) for name in PRESETS}
+    assert min(cost, key=cost.get) == "fast" and max(cost, key=cost.get) == "paper"
+
+
+def test_a_second_target_costs_less_than_a_second_job():
+    one, two = asking(), asking(targets=("a blue car on the road", "a green car on the road"))
+    assert evaluations(one, 8) < evaluations(two, 8) < 2 * evaluations(one, 8)
+
+
+def test_a_reused_inversion_costs_nothing_again():
+    assert evaluations(asking(), 8, reused=True) == 8 * planned(asking())["edit"]
+
+
+def test_the_first_numbers_are_called_a_guess_and_later_ones_are_not(tmp_path):
+    pace = Pace(tmp_path)
+    assert not pace.cost(asking(), 8).measured
+    pace.learn("job", asking(), 8, seconds=20.0, reused=False)
+    cost = pace.cost(asking(), 8)
+    assert cost.measured and cost.seconds == pytest.approx(20.0)
+    assert Pace(tmp_path).cost(asking(), 8) == cost  # it is kept on disk
+
+
+def test_one_job_is_learned_from_once(tmp_path):
+    pace = Pace(tmp_path)
+    for _ in range(3):
+        pace.learn("job", asking(), 8, seconds=20.0, reused=False)
+    pace.learn("job", asking(), 8, seconds=40.0, reused=False)
+    assert pace.cost(asking(), 8).seconds == pytest.approx(20.0)
+    pace.learn("another", asking(), 8, seconds=40.0, reused=False)
+    assert pace.cost(asking(), 8).seconds == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_times_teach_nothing(tmp_path, seconds):
+    pace = Pace(tmp_path)
+    pace.learn("job", asking(), 8, seconds=seconds, reused=False)
+    assert not pace.cost(asking(), 8).measured
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"demo@own": "fast"}', '{"demo@own": -1}'])
+def test_a_damaged_memory_starts_anew(tmp_path, content):
+    (tmp_path / "pace.json").write_text(content)
+    assert not Pace(tmp_path).cost(asking(), 8).measured

@@ -1,0 +1,76 @@
+"""The form has a field for every setting, and gives back the request it shows."""
+
+from dataclasses import fields
+
+import gradio as gr
+import pytest
+
+from editor.events import EditError
+from editor.request import PRESETS, EditRequest
+from editor.settings import Settings
+from editor.web.form import (
+    DEPENDS,
+    GROUPS,
+    advanced_components,
+    advanced_fields,
+    build_request,
+    form_values,
+    parse_weights,
+    parse_window,
+    split_targets,
+)
+
+
+def test_every_advanced_setting_has_its_place():
+    placed = [name for names in GROUPS.values() for name in names]
+    assert sorted(placed) == sorted(f.name for f in fields(EditRequest) if f.metadata["advanced"])
+    assert set(DEPENDS) <= set(placed) and {other for other, _ in DEPENDS.values()} <= set(placed)
+
+
+def test_every_component_explains_itself():
+    with gr.Blocks():
+        drawn = advanced_components(Settings(), "balanced")
+    assert list(drawn) == list(advanced_fields())
+    assert all(component.info for component in drawn.values())
+
+
+def test_ranges_follow_the_installation():
+    with gr.Blocks():
+        drawn = advanced_components(Settings(max_frames=12, max_steps=30), "balanced")
+    assert (drawn["max_frames"].maximum, drawn["steps"].maximum) == (12, 30)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_form_nobody_touched_is_the_preset(preset):
+    values = list(form_values(EditRequest.from_preset(preset)).values())
+    built = build_request(" a red car ", "a blue car\n\n a green car ", preset, "demo", values)
+    assert built == EditRequest.from_preset(preset, source="a red car", targets=("a blue car", "a green car"))
+
+
+def test_gradios_floats_become_whole_numbers():
+    shown = form_values(EditRequest()) | {"steps": 30.0, "size": 512.0}
+    built = build_request("a", "b", "balanced", "demo", list(shown.values()))
+    assert (built.steps, built.size) == (30, 512) and type(built.steps) is int is type(built.size)
+
+
+@pytest.mark.parametrize("text", ["0.5 to 1", "0.5-1", ".5, 1.0", "0.5…1"])
+def test_windows_are_read_as_people_write_them(text):
+    assert parse_window(text) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("text", ["", "1", "a to b", "0.8 to 0.2", "0 to 2", "0 to 0.5 to 1"])
+def test_a_window_that_is_none_is_refused_by_name(text):
+    with pytest.raises(EditError, match=r"0\.5 to 1"):
+        parse_window(text)
+
+
+def test_word_weights():
+    assert parse_weights("snow=1.5, car = 0.8") == {"snow": 1.5, "car": 0.8}
+    assert parse_weights("") == {}
+    with pytest.raises(EditError, match=r"snow=1\.5"):
+        parse_weights("snow")
+
+
+def test_targets_are_lines():
+    assert split_targets(" a \n\nb\n") == ("a", "b")
+    assert split_targets("") == ()

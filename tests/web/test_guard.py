@@ -1,0 +1,180 @@
+"""The guard alone, around an app that says what it was given."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from starlette.responses import JSONResponse, PlainTextResponse
+
+from editor.web.guard import FORM_OVERHEAD_BYTES, MAX_JSON_BYTES, Guard
+from editor.web.routes import API
+
+UPLOAD_BYTES = 1000
+
+
+async def echo(scope, receive, send):
+    """Answers with the body's length, read as an app would read it."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    await JSONResponse({"bytes": len(body)})(scope, receive, send)
+
+
+async def healthz(request, values):
+    return PlainTextResponse("ours")
+
+
+GUARD = Guard(
+    echo,
+    upload_bytes=UPLOAD_BYTES,
+    run_names=("predict",),
+    call_names=("submit",),
+    handlers={"healthz": healthz, "job": healthz, "example": healthz},
+)
+
+
+def ask(method, path, **options):
+    async def once():
+        transport = httpx.ASGITransport(GUARD)
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(once())
+
+
+def post(body, path=f"{API}/queue/join"):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return ask("POST", path, content=content)
+
+
+def test_a_good_body_reaches_the_app_whole():
+    body = json.dumps({"data": ["x" * 100_000]}).encode()
+    assert post(body).json() == {"bytes": len(body)}
+
+
+@pytest.mark.parametrize(
+    "path", ["/openapi.json", f"{API}/proxy=http://10.0.0.1", "/nothing", f"{API}/component_server"]
+)
+def test_closed_routes_say_so(path):
+    answer = ask("GET", path)
+    assert (answer.status_code, answer.json()["error"]) == (404, "There is nothing at this address.")
+
+
+def test_the_guards_own_routes_are_answered_by_its_handlers():
+    assert ask("GET", "/healthz").text == "ours"
+
+
+@pytest.mark.parametrize(("name", "status"), [("predict", 200), ("submit", 404), ("load", 404), ("12", 404)])
+def test_only_the_pages_own_posts_are_open(name, status):
+    assert post({}, f"{API}/run/{name}").status_code == status
+
+
+@pytest.mark.parametrize(("name", "status"), [("submit", 200), ("predict", 404), ("secret", 404)])
+def test_only_the_promised_functions_can_be_called(name, status):
+    assert post({}, f"{API}/call/{name}").status_code == status
+
+
+def test_a_body_without_a_length_is_refused():
+    async def chunks():
+        yield b"{}"
+
+    assert ask("POST", f"{API}/queue/join", content=chunks()).status_code == 411
+
+
+@pytest.mark.parametrize("length", ["-1", "1e3", "ten", "²"])
+def test_a_length_that_is_no_number_is_refused(length):
+    headers = [(b"content-length", length.encode())]
+    assert ask("POST", f"{API}/queue/join", content=b"{}", headers=headers).status_code == 400
+
+
+def test_size_is_bounded_by_what_is_declared_and_by_what_comes():
+    assert post(b" " * (MAX_JSON_BYTES + 1)).status_code == 413
+    understated = ask(
+        "POST", f"{API}/queue/join", content=b" " * (MAX_JSON_BYTES + 1), headers={"content-length": "10"}
+    )
+    assert understated.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"null",
+        b"\xff\xfe",
+        b'{"data": [NaN]}',
+        b'{"data": [Infinity]}',
+        b'{"data": [-Infinity]}',
+        b'{"data": [1e999]}',
+        b'{"data": [' + b"9" * 5000 + b"]}",
+        b'{"a":' * 40 + b"1" + b"}" * 40,
+        b"[" * 100_000,
+    ],
+)
+def test_json_that_no_page_sends_is_refused(body):
+    assert post(body).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "https://example.org/a.mp4",
+        "file:///etc/passwd",
+        "//share/file",
+        "\\\\share\\file",
+        "http:/example.org",
+        "/tmp/a\0b",
+        " //share",
+    ],
+)
+def test_addresses_in_the_place_of_files_are_refused(path):
+    assert post({"data": [[{"deep": {"path": path}}]]}).status_code == 400
+    fetched = path.replace("\0", "%00").replace(" ", "%20")
+    assert ask("GET", f"{API}/file={fetched}").status_code == 400
+
+
+def test_an_uploaded_path_is_no_address():
+    assert post({"data": [{"path": "/data/tmp/0a1b/clip.mp4"}]}).status_code == 200
+
+
+def test_uploads_are_bounded_and_of_one_kind():
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    too_large = b"x" * (UPLOAD_BYTES + FORM_OVERHEAD_BYTES + 1)
+    assert ask("POST", f"{API}/upload", content=b"small", headers=kind).status_code == 200
+    assert ask("POST", f"{API}/upload", content=too_large, headers=kind).status_code == 413
+    assert ask("POST", f"{API}/upload", content=b"{}", headers={"content-type": "application/json"}).status_code == 415
+
+
+def test_every_answer_forbids_sniffing_and_keeps_job_addresses_at_home():
+    for answer in (ask("GET", "/"), ask("GET", "/healthz"), ask("GET", "/nothing")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+
+
+def test_a_refused_body_closes_the_connection():
+    assert post(b"{").headers["connection"] == "close"
+
+
+def test_websockets_are_closed():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(GUARD({"type": "websocket", "path": "/"}, None, send))
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_a_mounted_app_is_guarded_below_its_root():
+    async def once():
+        transport = httpx.ASGITransport(GUARD, root_path="/recast")
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            return await client.get("/recast/healthz"), await client.get("/recast/openapi.json")
+
+    ours, closed = asyncio.run(once())
+    assert (ours.text, closed.status_code) == ("ours", 404)
