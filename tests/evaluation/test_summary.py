@@ -1,0 +1,96 @@
+"""Means over tasks, the score of a search, and the goals, against numbers worked out by hand."""
+
+import pytest
+
+from editor.evaluation.goals import GOALS, goals
+from editor.evaluation.summary import details, overall, score, summarise
+from tests.evaluation.test_records import METRICS, record
+
+
+def one(kind, right=True, cost=10.0, **metrics):
+    values = {**METRICS, **metrics}
+    if kind == "look":
+        values |= {"unchanged_psnr": None, "changed_psnr": None}
+    return record(kind=kind, task=f"{kind}-1", right=right, metrics=values, evaluations={"edit": cost})
+
+
+RECORDS = [
+    one("color", psnr=20.0, unchanged_psnr=30.0, changed_psnr=10.0, temporal_error=1.0),
+    one("color", right=False, psnr=22.0, unchanged_psnr=32.0, changed_psnr=14.0, temporal_error=2.0),
+    one("look", psnr=15.0, temporal_error=3.0),
+    one("place", psnr=5.0, unchanged_psnr=25.0, changed_psnr=4.0, temporal_error=6.0, cost=20.0),
+]
+
+
+def test_means_are_over_the_edits_that_they_can_judge():
+    summary = summarise(RECORDS)
+    assert summary["psnr"] == pytest.approx((20 + 22 + 15) / 3)
+    assert summary["unchanged_psnr"] == pytest.approx((30 + 32 + 25) / 3)
+    assert summary["changed_psnr"] == pytest.approx(12)
+    assert summary["temporal_error"] == pytest.approx(3)
+    assert summary["identification"] == {"color": 0.5, "subject": None, "place": 1.0, "look": 1.0}
+    assert summary["unet_evaluations_per_frame"] == pytest.approx(12.5)
+
+
+def test_kinds_count_the_same_in_the_overall_share():
+    assert overall(summarise(RECORDS)) == pytest.approx(2.5 / 3, abs=1e-4)
+
+
+def test_the_score_by_hand():
+    assert score(summarise(RECORDS)) == pytest.approx(19 + 29 / 2 + 20 * 2.5 / 3 - 3, abs=2e-3)  # means have 4 decimals
+
+
+def test_details_are_none_where_nothing_was_measured():
+    found = details([record(rebuilt=None, extra={"clip_text": 20.0}), record(rebuilt=None)])
+    assert found["rebuilt"] is None and found["clip_text"] == 20.0 and found["clip_frames"] is None
+
+
+def summaries(**changes):
+    """Summaries that reach every goal exactly, or miss one by `changes`."""
+
+    def made(psnr, unchanged, share, temporal, cost, changed=20.0):
+        names = dict.fromkeys(("color", "subject", "place", "look"), share)
+        return {
+            **{"psnr": psnr, "unchanged_psnr": unchanged, "changed_psnr": changed, "temporal_error": temporal},
+            **{"identification": names, "unet_evaluations_per_frame": cost},
+        }
+
+    base = {
+        "paper": made(18.0, 24.0, 0.9, 5.0, 500.0),
+        "balanced": made(19.5, 27.0, 0.9, 4.0, 100.0),
+        "fast": made(18.0, 24.0, 0.9, 5.0, 60.0),
+        "vae_round_trip": made(17.0, 28.5, 0.0, 3.0, 0.0),
+        "untouched": made(17.0, 99.0, 0.0, 3.0, 0.0, changed=17.0),
+        "frame_by_frame": made(19.0, 27.0, 0.9, 5.0, 100.0),
+    }
+    for name, values in changes.items():
+        base[name] = {**base[name], **values}
+    return base
+
+
+def test_goals_that_are_just_reached():
+    assert [goal.text for goal in goals(summaries()) if not goal.reached] == []
+    assert len(goals(summaries())) == len(GOALS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({"balanced": {"psnr": 19.4}}, ["balanced over paper: PSNR to the right answer, dB"]),
+        ({"balanced": {"unet_evaluations_per_frame": 101.0}}, ["paper's counted work in balanced's"]),
+        ({"fast": {"temporal_error": 5.1}}, ["fast under paper: temporal error, levels"]),
+        ({"balanced": {"changed_psnr": 19.9}}, ["balanced over the untouched clip: changed part, dB"]),
+        (
+            {"frame_by_frame": {"temporal_error": 4.9}},
+            ["temporal error that attention across frames takes away, share"],
+        ),
+    ],
+)
+def test_a_missed_goal_is_missed(changes, missed):
+    assert [goal.text for goal in goals(summaries(**changes)) if goal.reached is False] == missed
+
+
+def test_what_was_not_measured_is_not_reached_and_not_missed():
+    assert all(goal.reached is None and goal.value is None for goal in goals({}))
+    without = summaries(balanced={"psnr": None})
+    assert [goal.reached for goal in goals(without)].count(None) == 1
