@@ -35,9 +35,9 @@ def make_unet(latent_channels: int = LATENT_CHANNELS) -> UNet2DConditionModel:
         out_channels=latent_channels,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(32, 80, 128),
+        block_out_channels=(32, 64, 128),
         layers_per_block=1,
-        attention_head_dim=4,  # heads per layer, under diffusers' historical name
+        attention_head_dim=(1, 2, 4),  # heads per level, under diffusers' historical name: 32 channels each
         cross_attention_dim=TEXT_WIDTH,
         norm_num_groups=16,
     )

@@ -12,12 +12,15 @@ import torch
 from PIL import Image
 from torch import nn
 
+from editor.demo.workers import agreed, mean_gradients, rank
+
 CHECKPOINT_SECONDS = 300
+REPORT_SECONDS = 20
 
 
 @dataclass
 class Budget:
-    """A run of `minutes`; `spent` seconds came before a resume. Learning rates follow the clock, not the step count."""
+    """A run of `minutes`; `spent` seconds came before a resume."""
 
     minutes: float
     spent: float = 0.0
@@ -32,11 +35,12 @@ class Budget:
         """The used part of the budget, 0 to 1."""
         return min(1.0, self.elapsed / (60 * self.minutes))
 
-    def rate(self, peak: float, step: int, warmup: int = 200, hold: float = 0.55) -> float:
-        """Learning rate: linear warm-up, constant until `hold` of the time, then a cosine down to 2 % of the peak."""
-        late = max(0.0, (self.part - hold) / (1 - hold))
-        decay = 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * late)))
-        return peak * min(1.0, (step + 1) / warmup) * decay
+
+def learning_rate(peak: float, step: int, part: float, warmup: int = 200, hold: float = 0.55) -> float:
+    """Linear warm-up, constant until `hold` of the time budget is used, then a cosine down to 2 % of the peak."""
+    late = max(0.0, (part - hold) / (1 - hold))
+    decay = 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * late)))
+    return peak * min(1.0, (step + 1) / warmup) * decay
 
 
 class Ema:
@@ -113,19 +117,10 @@ class Run:
         """Take steps until the budget is used. `loss_of(batch)` gives the loss, `sheet()` a picture to look at."""
         saved = shown = time.monotonic()
         recent: list[float] = []
-        while self.budget.part < 1:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.budget.rate(self.peak, self.step)
-            loss = loss_of(next(batches))
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.parameters, 1.0)
-            self.optimizer.step()
-            self.step += 1
-            self.ema.update(self.step)
-            recent.append(float(loss.detach()))
+        while (part := agreed(self.budget.part)) < 1:
+            recent.append(self._take_step(loss_of(next(batches)), learning_rate(self.peak, self.step, part)))
             now = time.monotonic()
-            if now - shown > 20:
+            if now - shown > REPORT_SECONDS:
                 shown = now
                 self._report(recent)
                 recent = []
@@ -135,13 +130,30 @@ class Run:
         self._report(recent or [float("nan")])
         self.finish(sheet)
 
+    def _take_step(self, loss: torch.Tensor, rate: float) -> float:
+        """One optimiser step over the batches of all processes; returns this process's loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        mean_gradients(self.parameters)
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.ema.update(self.step)
+        return float(loss.detach())
+
     def finish(self, sheet: Callable[[], np.ndarray]) -> None:
         """Checkpoint, and a sheet made with the averaged weights."""
+        if rank() > 0:
+            return
         self.save()
         with self.ema, torch.no_grad():
             Image.fromarray(sheet()).save(self.folder / "sheet.png")
 
     def _report(self, recent: list[float]) -> None:
+        if rank() > 0:
+            return
         left = max(0.0, 60 * self.budget.minutes - self.budget.elapsed)
         self.curve.append([self.budget.elapsed / 60, self.step, float(np.mean(recent))])
         print(

@@ -18,6 +18,7 @@ from editor.demo.judge import train_judge
 from editor.demo.train_tokenizer import train_tokenizer
 from editor.demo.train_unet import train_unet
 from editor.demo.train_vae import train_vae
+from editor.demo.workers import rank, spread
 from editor.settings import ROOT
 
 SHARD = "9MB"
@@ -33,18 +34,25 @@ CLASSES = {
 def main(argv: list[str] | None = None) -> None:
     """Run one training and save its result."""
     options = _parser().parse_args(argv)
-    torch.set_num_threads(options.threads or torch.get_num_threads())
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.work.mkdir(parents=True, exist_ok=True)
+    spread(train_part, options.workers if options.part in ("vae", "decoder", "unet") else 1, options)
+    make_scheduler().save_pretrained(options.out / "scheduler")
+    write_index(options.out)
+    (options.work / "held_out.json").write_text(json.dumps(held_out(), indent=1))
+
+
+def train_part(options: argparse.Namespace) -> None:
+    """Train one part and save it into `options.out`."""
     out, work = options.out, options.work
-    out.mkdir(parents=True, exist_ok=True)
     if options.part == "tokenizer":
         tokenizer = train_tokenizer(out / "tokenizer")
         print(f"tokenizer: {len(tokenizer)} tokens")
     elif options.part == "vae":
-        save(train_vae(work / "vae", options.minutes, options.resume, options.frames, options.device), out / "vae")
+        vae = train_vae(work / "vae", options.minutes, options.resume, options.frames, options.device)
     elif options.part == "decoder":
         vae = AutoencoderKL.from_pretrained(out / "vae", use_safetensors=True)
         vae = train_vae(work / "decoder", options.minutes, options.resume, options.frames, options.device, frozen=vae)
-        save(vae, out / "vae")
     elif options.part == "judge":
         train_judge(work / "judge", options.minutes, options.resume, options.frames)
     else:
@@ -52,12 +60,11 @@ def main(argv: list[str] | None = None) -> None:
         unet, text = train_unet(
             work / "unet", out / "tokenizer", vae, options.minutes, options.resume, options.frames, options.device
         )
-        save(unet, out / "unet")
-        save(text, out / "text_encoder")
-    make_scheduler().save_pretrained(out / "scheduler")
-    write_index(out)
-    work.mkdir(parents=True, exist_ok=True)
-    (work / "held_out.json").write_text(json.dumps(held_out(), indent=1))
+        if rank() == 0:
+            save(unet, out / "unet")
+            save(text, out / "text_encoder")
+    if options.part in ("vae", "decoder") and rank() == 0:
+        save(vae, out / "vae")
 
 
 def save(module: nn.Module, folder: Path) -> None:
@@ -84,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--work", type=Path, default=ROOT / "checkpoints", help="checkpoints, curves, sheets, data")
     parser.add_argument("--frames", type=int, default=24576, help="training frames rendered ahead (default 24576)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 lets PyTorch choose")
+    parser.add_argument("--workers", type=int, default=1, help="processes that train together (on a CPU: cores)")
     return parser
 
 

@@ -13,8 +13,9 @@ from editor.demo.components import TOKENS, load_tokenizer, make_scheduler, make_
 from editor.demo.dataset import training_frames, training_moments
 from editor.demo.loop import Run, grid
 from editor.demo.train_vae import decoded, encoded
+from editor.demo.workers import OTHER_PROCESS, first_process_first, rank
 
-BATCH, PEAK = 16, 1.2e-3
+BATCH, PEAK = 16, 1.5e-3  # per process
 TEXT_DROPOUT = 0.1  # share of captions emptied, so that guidance has its unconditional prediction
 SHEET = (
     "a red car on the road",
@@ -47,13 +48,15 @@ def train_unet(
     tokenizer = load_tokenizer(tokenizer_folder)
     scheduler = make_scheduler()
     unet, text = make_unet(vae.config.latent_channels).to(device), make_text_encoder(tokenizer).to(device)
-    latents, ids = cached_latents(vae, tokenizer, folder.parent / "data", frames, device)
+    with first_process_first():
+        latents, ids = cached_latents(vae, tokenizer, folder.parent / "data", frames, device)
     run = Run(
         folder, {"unet": unet, "text_encoder": text}, minutes, seed, peak=PEAK, ema_decay=0.999, config={"batch": BATCH}
     )
     if resume:
         run.resume()
-    generator = torch.Generator().manual_seed(seed + run.step)
+    own_seed = seed + run.step + OTHER_PROCESS * rank()
+    generator = torch.Generator().manual_seed(own_seed)
 
     def sheet() -> np.ndarray:
         return grid(sample(unet, text, vae, tokenizer, list(SHEET), steps=20), 6)
@@ -61,7 +64,7 @@ def train_unet(
     def loss_of(batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         return unet_loss(unet, text, scheduler, *batch, generator)
 
-    run.train(_batches(latents, ids, tokenizer, device, seed + run.step), loss_of, sheet)
+    run.train(_batches(latents, ids, tokenizer, device, own_seed), loss_of, sheet)
     run.ema.__enter__()
     return unet.cpu(), text.cpu()
 

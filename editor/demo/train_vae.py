@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 from editor.demo.components import make_vae
 from editor.demo.dataset import training_frames
 from editor.demo.loop import Run, grid
+from editor.demo.workers import OTHER_PROCESS, first_process_first, rank
 
 BATCH, CROP = 8, 48
 WHOLE_SHARE = 0.3  # of the steps see fewer, whole frames, so that the middle attention meets its real length
@@ -30,7 +31,8 @@ def train_vae(
     With `frozen`, a trained model, its decoder alone is trained on: the latents, and so a UNet trained on them, stay.
     """
     torch.manual_seed(seed)
-    pictures = training_frames(frames, folder.parent / "data")
+    with first_process_first():
+        pictures = training_frames(frames, folder.parent / "data")
     vae = (frozen or make_vae()).to(device)
     if frozen:
         vae.encoder.requires_grad_(False)
@@ -43,7 +45,9 @@ def train_vae(
         some = pictures[: 7 * 64 : 64]
         return grid(np.concatenate([some, decoded(vae, encoded(vae, some))]), 7)
 
-    run.train(_crops(pictures, device, seed + run.step), lambda batch: vae_loss(vae, batch), sheet)
+    run.train(
+        _crops(pictures, device, seed + run.step + OTHER_PROCESS * rank()), lambda batch: vae_loss(vae, batch), sheet
+    )
     run.ema.__enter__()
     if not frozen:
         fold_latent_scale(vae, frames_tensor(pictures[:: max(1, len(pictures) // 512)], device))
@@ -94,7 +98,7 @@ def decoded(vae: AutoencoderKL, latents: torch.Tensor, chunk: int = 32) -> np.nd
 
 def frames_tensor(frames: np.ndarray, device: str) -> torch.Tensor:
     """uint8 (N, H, W, 3) -> float (N, 3, H, W) in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(frames)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _crops(pictures: np.ndarray, device: str, seed: int) -> Iterator[torch.Tensor]:
