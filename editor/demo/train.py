@@ -43,28 +43,27 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def train_part(options: argparse.Namespace) -> None:
-    """Train one part and save it into `options.out`."""
+    """Train one part; the first process saves it into `options.out`."""
     out, work = options.out, options.work
+    run = (options.minutes, options.resume, options.frames, options.device)
+    trained: dict[str, nn.Module] = {}
     if options.part == "tokenizer":
-        tokenizer = train_tokenizer(out / "tokenizer")
-        print(f"tokenizer: {len(tokenizer)} tokens")
-    elif options.part == "vae":
-        vae = train_vae(work / "vae", options.minutes, options.resume, options.frames, options.device)
-    elif options.part == "decoder":
-        vae = AutoencoderKL.from_pretrained(out / "vae", use_safetensors=True)
-        vae = train_vae(work / "decoder", options.minutes, options.resume, options.frames, options.device, frozen=vae)
+        print(f"tokenizer: {len(train_tokenizer(out / 'tokenizer'))} tokens")
     elif options.part == "judge":
-        train_judge(work / "judge", options.minutes, options.resume, options.frames)
+        train_judge(work / "judge", *run[:3])
+    elif options.part == "vae":
+        trained["vae"] = train_vae(work / "vae", *run)
+    elif options.part == "decoder":
+        trained["vae"] = train_vae(work / "decoder", *run, frozen=_saved_vae(out))
     else:
-        vae = AutoencoderKL.from_pretrained(out / "vae", use_safetensors=True)
-        unet, text = train_unet(
-            work / "unet", out / "tokenizer", vae, options.minutes, options.resume, options.frames, options.device
-        )
-        if rank() == 0:
-            save(unet, out / "unet")
-            save(text, out / "text_encoder")
-    if options.part in ("vae", "decoder") and rank() == 0:
-        save(vae, out / "vae")
+        trained["unet"], trained["text_encoder"] = train_unet(work / "unet", out / "tokenizer", _saved_vae(out), *run)
+    if rank() == 0:
+        for name, module in trained.items():
+            save(module, out / name)
+
+
+def _saved_vae(out: Path) -> AutoencoderKL:
+    return AutoencoderKL.from_pretrained(out / "vae", use_safetensors=True, torch_dtype=torch.float32)
 
 
 def save(module: nn.Module, folder: Path) -> None:

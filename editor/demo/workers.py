@@ -11,7 +11,6 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing, nn
 
-
 OTHER_PROCESS = 1_000_003
 """Between the random seeds of processes that train together."""
 
