@@ -1,0 +1,120 @@
+"""The command: its modes, its JSON, its comparison with committed results, and what it refuses."""
+
+import json
+
+import pytest
+
+from editor.evaluation import cli, session
+from editor.evaluation.records import Store
+from editor.events import EditError
+from editor.request import PRESETS
+
+KEYS = {
+    *("psnr", "ssim", "unchanged_psnr", "changed_psnr", "identification", "temporal_error"),
+    "unet_evaluations_per_frame",
+}
+
+
+@pytest.fixture
+def evaluate(checkpoint, tmp_path, capsys, monkeypatch):
+    """Run the command on the tiny checkpoint, `fast` in two steps; returns its exit code, output and messages."""
+    monkeypatch.setitem(PRESETS, "fast", {"steps": 2})
+
+    def call(*flags, model=str(checkpoint)):
+        code = cli.main([*flags, "--model", model, "--out", str(tmp_path / "out")])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "grid.json"
+    rows = [{"name": "two", "fields": {"steps": 2}}, {"name": "three", "fields": {"steps": 3}}]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def test_json_has_the_agreed_keys(evaluate):
+    code, out, _ = evaluate("--tasks", "4", "--preset", "fast", "--json")
+    found = json.loads(out)
+    assert code == 0 and set(found) == {"presets", "baselines"}
+    assert set(found["presets"]) == {"fast"}
+    assert set(found["baselines"]) == {"untouched", "vae_round_trip", "truth_round_trip"}
+    for summary in (*found["presets"].values(), *found["baselines"].values()):
+        assert set(summary) == KEYS
+        assert set(summary["identification"]) == {"color", "subject", "place", "look"}
+    assert found["baselines"]["untouched"]["unchanged_psnr"] == 99.0
+    assert found["presets"]["fast"]["unet_evaluations_per_frame"] > 0
+
+
+def test_another_model_is_measured_but_not_compared(evaluate, tmp_path):
+    code, out, err = evaluate("--tasks", "1", "--preset", "fast")
+    assert code == 0 and "nothing was compared" in err
+    assert "untouched" in out and "evaluations" in out
+    assert (tmp_path / "out" / "report.html").stat().st_size > 1000
+    with pytest.raises(EditError, match="built-in model"):
+        evaluate("--tasks", "1", "--no-run", "--accept")
+
+
+def test_a_search_prints_its_rows_and_resumes(evaluate, grid, tmp_path):
+    code, out, err = evaluate("--search", "--grid", str(grid), "--tasks", "1")
+    assert code == 0 and "2 results to measure" in err
+    assert {line.split()[1] for line in out.splitlines()} == {"two", "three"}
+    code, out, err = evaluate("--search", "--grid", str(grid), "--tasks", "1", "--json")
+    rows = json.loads(out)["search"]
+    assert "0 results to measure" in err
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    assert {row["settings"]["steps"] for row in rows} == {2, 3}
+
+
+def test_a_later_grid_keeps_the_earlier_rows(evaluate, grid, tmp_path):
+    evaluate("--search", "--grid", str(grid), "--tasks", "1")
+    grid.write_text(json.dumps([{"name": "four", "fields": {"steps": 4}}]))
+    evaluate("--search", "--grid", str(grid), "--tasks", "1")
+    kept = json.loads((tmp_path / "out" / "search.json").read_text())
+    assert {row["name"] for row in kept} == {"two", "three", "four"}
+
+
+def test_committed_results_are_compared(evaluate, tmp_path, monkeypatch):
+    """The round: accept, agree, and say what differs when a committed number is another."""
+    monkeypatch.setattr(session, "MEASURED", tmp_path / "measured")
+    monkeypatch.setattr(session.Evaluation, "comparable", True)
+    assert "there are none yet" in evaluate("--tasks", "1", "--preset", "fast")[2]
+    assert evaluate("--tasks", "1", "--preset", "fast", "--no-run", "--accept")[0] == 0
+    code, _, err = evaluate("--tasks", "1", "--preset", "fast")
+    assert code == 0 and "all agree" in err
+    store = Store(tmp_path / "measured")
+    path = store.path("fast", "color-01")
+    values = json.loads(path.read_text())
+    values["metrics"]["psnr"] += 3
+    path.write_text(json.dumps(values))
+    code, _, err = evaluate("--tasks", "1", "--preset", "fast", "--no-run")
+    assert code == 1 and "fast, color-01: psnr is" in err and "1 differences" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--tasks", "0"), "tasks is 0"),
+        (("--tasks", "1000"), "Allowed: 1 to 40"),
+        (("--workers", "0"), "workers is 0"),
+    ],
+)
+def test_what_cannot_be_done_is_said(evaluate, flags, said):
+    with pytest.raises(EditError, match=said):
+        evaluate(*flags)
+
+
+def test_an_unknown_model_is_said(evaluate):
+    with pytest.raises(EditError, match="no model"):
+        evaluate("--tasks", "1", model="no-such-model")
+
+
+def test_the_main_command_delegates(capsys):
+    from editor.cli import main
+
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", "--help"])
+    assert left.value.code == 0 and "--search" in capsys.readouterr().out

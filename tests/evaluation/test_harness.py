@@ -1,0 +1,76 @@
+"""What is left to do, resuming, progress, and a pool of processes."""
+
+import pytest
+
+from editor.evaluation.configurations import Configuration
+from editor.evaluation.harness import Plan, execute
+from editor.evaluation.records import Store
+from editor.evaluation.tasks import load_tasks
+
+TASKS = load_tasks("report", 8)
+UNTOUCHED = Configuration("untouched", "", "source", frames=2)
+SHORT = Configuration("short", "", fields={"steps": 2}, frames=2)
+
+
+@pytest.fixture
+def plan(checkpoint, tmp_path):
+    store = Store(tmp_path / "records", tmp_path / "pictures")
+    return Plan(str(checkpoint), "sha256:tiny", store, tmp_path / "inversions")
+
+
+def test_jobs_come_clip_by_clip_with_their_tasks(plan):
+    jobs = plan.left([UNTOUCHED, SHORT], TASKS)
+    clips = [(job.configuration.name, {task.clip for task in job.tasks}) for job in jobs]
+    first, second = TASKS[0].clip, TASKS[4].clip
+    assert clips == [("untouched", {first}), ("short", {first}), ("untouched", {second}), ("short", {second})]
+    assert [len(job.tasks) for job in jobs] == [4, 4, 4, 4]
+    assert jobs[1].work > jobs[0].work
+
+
+def test_a_configuration_may_ask_for_the_first_tasks_alone(plan):
+    few = Configuration("few", "", "source", first=3)
+    assert [len(job.tasks) for job in plan.left([few], TASKS)] == [3]
+
+
+def test_a_run_goes_on_where_it_stopped(plan):
+    jobs = plan.left([UNTOUCHED], TASKS)
+    execute(plan, jobs[:1], 1, lambda text: None)
+    left = plan.left([UNTOUCHED], TASKS)
+    assert [job.tasks for job in left] == [TASKS[4:]]
+    assert plan.left([UNTOUCHED], TASKS, again=True) == jobs
+    plan.store.path("untouched", TASKS[0].id).unlink()
+    assert plan.left([UNTOUCHED], TASKS)[0].tasks == TASKS[:1]
+    assert [record.task for record in plan.current(UNTOUCHED, TASKS)] == [task.id for task in TASKS[1:4]]
+
+
+def test_results_of_other_settings_or_weights_are_done_anew(plan, checkpoint):
+    execute(plan, plan.left([SHORT], TASKS[:1]), 1, lambda text: None)
+    other = Configuration("short", "", fields={"steps": 3}, frames=2)
+    assert plan.left([SHORT], TASKS[:1]) == [] and len(plan.left([other], TASKS[:1])) == 1
+    assert plan.current(other, TASKS[:1]) == []
+    moved = Plan(plan.model, "sha256:other", plan.store, plan.inversions)
+    assert len(moved.left([SHORT], TASKS[:1])) == 1
+
+
+def test_every_job_is_told_with_the_time_left(plan):
+    said = []
+    execute(plan, plan.left([UNTOUCHED, SHORT], TASKS[:4]), 1, said.append)
+    assert len(said) == 2
+    assert said[0].startswith("4/8 results, untouched on clip-01") and said[-1].endswith("0:00 left")
+    execute(plan, [], 1, said.append)
+    assert len(said) == 2
+
+
+def test_a_record_says_what_was_recognised(plan):
+    execute(plan, plan.left([UNTOUCHED], TASKS[:4]), 1, lambda text: None)
+    for task in TASKS[:4]:
+        kept = plan.store.get("untouched", task.id)
+        assert kept.identified == str(getattr(task.source, task.kind)) and not kept.right
+        assert kept.frames == 2 and kept.model == "another" and kept.cost == 0
+        assert kept.metrics["unchanged_psnr"] == (None if task.kind == "look" else 99.0)
+        assert plan.store.frames("untouched", task.id) is not None
+
+
+def test_processes_share_the_work(plan):
+    execute(plan, plan.left([UNTOUCHED], TASKS), 2, lambda text: None)
+    assert {record.task for record in plan.store} == {task.id for task in TASKS}

@@ -1,0 +1,80 @@
+"""The page: everything in it, nothing from outside, and readable with half of the results missing."""
+
+import re
+
+import numpy as np
+import pytest
+
+from editor.evaluation.records import Store
+from editor.evaluation.report import page
+from editor.evaluation.sheets import chosen
+from editor.evaluation.tasks import KINDS, load_tasks
+from tests.evaluation.test_records import METRICS, record
+
+TASKS = load_tasks("report", 8)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "records", tmp_path / "pictures")
+    rng = np.random.default_rng(0)
+    for name in ("balanced", "paper", "balanced_4_frames"):
+        for number, task in enumerate(TASKS):
+            values = {**METRICS, "psnr": 20.0 + number}
+            frames = 4 if name == "balanced_4_frames" else 2
+            kept = record(configuration=name, task=task.id, kind=task.kind, frames=frames, metrics=values)
+            store.put(kept, rng.integers(0, 256, (frames, 32, 32, 3), dtype=np.uint8))
+    return store
+
+
+def written(store, searched=(), names=("balanced", "paper", "balanced_4_frames")):
+    results = {name: store.all(name) for name in names}
+    return page(results, {"paper": "as <published>"}, TASKS, store, searched)
+
+
+def test_the_page_needs_nothing_from_outside(store):
+    text = written(store)
+    sources = re.findall(r'src="([^"]{0,30})', text)
+    assert len(sources) >= 3 + 8 and all(source.startswith("data:image/") for source in sources)
+    assert "http" not in re.sub(r"data:[^\"]+", "", text)
+    assert "<script" not in text and "<link" not in text
+
+
+def test_the_page_shows_tables_goals_plots_and_sheets(store):
+    text = written(store)
+    for heading in ("compared with", "goals", "against cost", "number of frames", "Error per step", "median"):
+        assert heading in text
+    assert "as &lt;published&gt;" in text
+    assert "not reached" in text and "not measured" in text
+    assert all(f"({task.id})" in text for task in TASKS)  # two of each kind: best and worst
+    assert "The search" not in text
+
+
+def test_the_search_is_shown_best_first(store):
+    from editor.evaluation.summary import summarise
+
+    summary = summarise(store.all("balanced"))
+    rows = [
+        {"name": name, "preset": "balanced", "fields": {"steps": n}, "tasks": 4, "score": float(n), "summary": summary}
+        for n, name in ((1, "poorest"), (3, "finest"), (2, "middling"))
+    ]
+    text = written(store, rows)
+    assert text.index("finest") < text.index("middling") < text.index("poorest")
+    assert "steps 3" in text
+
+
+def test_a_page_of_nothing_still_reads(tmp_path):
+    text = page({}, {}, TASKS, Store(tmp_path), [])
+    assert "not measured" in text and "No edited frames were kept" in text
+
+
+def test_best_and_worst_are_of_their_kind(store):
+    found = chosen(store.all("balanced"))
+    assert set(found) == {f"{kind}, {label}" for kind in KINDS for label in ("best", "median")}
+    assert found["color, best"].metrics["psnr"] == 24.0 and found["color, median"].metrics["psnr"] == 20.0
+
+
+def test_unrecognised_places_are_the_worst():
+    right = record(kind="place", task="a", metrics={**METRICS, "unchanged_psnr": 10.0})
+    wrong = record(kind="place", task="b", right=False, metrics={**METRICS, "unchanged_psnr": 40.0})
+    assert chosen([wrong, right])["place, best"] == right
