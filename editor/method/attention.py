@@ -84,7 +84,7 @@ class EditAttention:
             out = out.transpose(1, 2).reshape(shape)
         if attn.residual_connection:
             out = out + residual
-        return out / attn.rescale_output_factor
+        return out if attn.rescale_output_factor == 1 else out / attn.rescale_output_factor
 
     def _to_frames(self, attn: Attention, x: torch.Tensor, edit: EditStep | None) -> torch.Tensor:
         """Self-attention, over the frames that `scope` names."""
