@@ -38,8 +38,9 @@ class Conditioning:
 class Sampled:
     """The outcome for M targets: `latents` (M, F, C, h, w), clean.
 
-    `source` (F, C, h, w): the source row's own outcome, None where it was not run to the end. `masks`: where each edit could happen, boolean (F, h, w), None where no blend was done. `notes`: sentences for each
-    target's manifest. `unet_evaluations`, `vae_evaluations`: the work of all targets together, per frame.
+    `source` (F, C, h, w): the source row's own outcome, None where it was not run to the end. `masks`: where each edit
+    could happen, boolean (F, h, w), None where nothing was localised. `notes`: sentences for each target's manifest.
+    `unet_evaluations`, `vae_evaluations`: the work of all targets together, per frame.
     """
 
     latents: torch.Tensor
