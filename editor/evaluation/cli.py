@@ -38,6 +38,8 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     if args.workers < 1:
         raise EditError(f"workers is {args.workers}. Allowed: 1 or more, one per core at most.")
+    if args.score:
+        return _score(args)
     quiet_libraries()
     from editor.evaluation.session import Evaluation  # needs torch, which `--help` and wrong flags do not
 
@@ -80,7 +82,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--clip", type=Path, metavar="FOLDER", help="CLIP checkpoint folder, for the literature's scores."
     )
+    parser.add_argument(
+        "--score", type=Path, metavar="RESULT", help="Only say CLIP's scores of a finished edit's folder."
+    )
     return parser
+
+
+def _score(args: argparse.Namespace) -> int:
+    """CLIP's scores of one finished edit, of any clip and any model."""
+    if args.clip is None:
+        raise EditError("--score needs the folder of a CLIP checkpoint: add --clip FOLDER.")
+    quiet_libraries()
+    from editor.evaluation.clip_score import ClipScore, score_result
+
+    scores = score_result(args.score, ClipScore(args.clip))
+    print(
+        json.dumps(scores)
+        if args.json
+        else "  ".join(f"{k} {'-' if v is None else f'{v:.2f}'}" for k, v in scores.items())
+    )
+    return 0
 
 
 def _chosen(args: argparse.Namespace, searched: Sequence[Mapping[str, Any]]) -> tuple[Configuration, ...]:

@@ -4,6 +4,7 @@ Needs the folder of a CLIP checkpoint (clip-vit-base-patch32 or larger); nothing
 of transformers, which is there anyway; the text score is torchmetrics' CLIPScore without its cap at zero.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from transformers import CLIPModel, CLIPProcessor
 
 from editor.events import EditError
+from editor.media import read_clip
+from editor.stages.results import FILES
 
 
 class ClipScore:
@@ -42,3 +45,19 @@ class ClipScore:
             "clip_text": float(100 * (pictures @ text.T).mean()),
             "clip_frames": float(100 * neighbours.mean()) if len(neighbours) else None,
         }
+
+
+def score_result(folder: Path, score: ClipScore) -> dict[str, float | None]:
+    """CLIP's opinion of a finished edit of any clip: its `folder` holds the edited video and the manifest.
+
+    Raises `EditError` for a folder that holds no finished edit.
+    """
+    try:
+        manifest = json.loads((folder / FILES["manifest"]).read_text(encoding="utf-8"))
+        target, count = str(manifest["target"]), int(manifest["frames"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EditError(
+            f"There is no finished edit in '{folder}'. Give a folder that `python -m editor edit` wrote, such as "
+            "results/0, with its manifest.json and edited.mp4."
+        ) from error
+    return score(read_clip(folder / FILES["edited"], 0.0, None, None, count).frames, target)

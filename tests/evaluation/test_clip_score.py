@@ -1,13 +1,17 @@
 """CLIP scores with a tiny CLIP of random weights: the formulas, not the opinion."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from editor.evaluation.clip_score import ClipScore
+from editor.evaluation.cli import main
+from editor.evaluation.clip_score import ClipScore, score_result
 from editor.events import EditError
+from editor.media import write_video
 from tests import tiny
 
 
@@ -35,7 +39,7 @@ def test_scores_are_cosines(folder):
     inputs = score.processor(text=["a red car"], images=list(frames), return_tensors="pt")
     with torch.no_grad():
         outcome = score.model(**inputs)
-    scale = score.model.logit_scale.exp()  # logits are cosines times this
+    scale = score.model.logit_scale.detach().exp()  # logits are cosines times this
     assert values["clip_text"] == pytest.approx(float(100 * (outcome.logits_per_image / scale).mean()), abs=1e-3)
     pictures = outcome.image_embeds
     first, second = (float(torch.cosine_similarity(pictures[i], pictures[i + 1], dim=0)) for i in (0, 1))
@@ -51,3 +55,23 @@ def test_equal_frames_are_wholly_consistent(folder):
 def test_a_folder_without_clip_is_refused_in_words(tmp_path):
     with pytest.raises(EditError, match="no CLIP model"):
         ClipScore(tmp_path)
+
+
+def test_a_finished_edit_is_scored_by_its_manifest(folder, tmp_path):
+    frames = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (40, 120, 200)])
+    write_video(frames, 8, tmp_path / "edited.mp4")
+    (tmp_path / "manifest.json").write_text(json.dumps({"target": "a blue bus", "frames": 3}))
+    score = ClipScore(folder)
+    values, wanted = score_result(tmp_path, score), score(frames, "a blue bus")
+    assert values["clip_text"] == pytest.approx(wanted["clip_text"], abs=0.5)  # the video is compressed
+    assert values["clip_frames"] < 99.99  # three grays, not one repeated
+
+
+def test_a_folder_without_an_edit_is_refused_in_words(folder, tmp_path):
+    with pytest.raises(EditError, match="no finished edit"):
+        score_result(tmp_path, ClipScore(folder))
+
+
+def test_scoring_needs_a_clip_model(tmp_path):
+    with pytest.raises(EditError, match="add --clip"):
+        main(["--score", str(tmp_path)])
