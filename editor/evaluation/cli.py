@@ -22,7 +22,7 @@ from editor.evaluation.configurations import (
 )
 from editor.evaluation.records import Record
 from editor.evaluation.summary import summarise
-from editor.evaluation.tasks import load_tasks
+from editor.evaluation.tasks import Task, load_tasks
 from editor.events import EditError
 from editor.request import PRESETS
 
@@ -40,18 +40,17 @@ def main(argv: list[str]) -> int:
         raise EditError(f"workers is {args.workers}. Allowed: 1 or more, one per core at most.")
     if args.score:
         return _score(args)
+    half, usual = ("search", SEARCHED) if args.search else ("report", None if args.all or args.no_run else SUBSET)
+    tasks = load_tasks(half, usual if args.tasks is None else args.tasks)
     quiet_libraries()
     from editor.evaluation.session import Evaluation  # needs torch, which `--help` and wrong flags do not
 
     evaluation = Evaluation.begin(args.model, args.out, args.clip, _say)
     if args.search:
-        return _search(args, evaluation)
-    tasks = load_tasks("report", args.tasks or (None if args.all else SUBSET))
+        return _search(args, evaluation, tasks)
     chosen = _chosen(args, evaluation.searched())
-    if args.all:
-        evaluation.measure(chosen, tasks, args.workers, args.again)
-    elif not args.no_run:
-        evaluation.measure(chosen, tasks, args.workers, again=True)
+    if not args.no_run:
+        evaluation.measure(chosen, tasks, args.workers, again=args.again or not args.all)
     results = evaluation.results(chosen, tasks)
     evaluation.report(chosen, tasks)
     _print({name: summarise(records) for name, records in results.items()}, args.json)
@@ -64,6 +63,9 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m editor evaluate", description=__doc__.partition("\n")[0])
     parser.add_argument("--preset", action="append", choices=tuple(PRESETS), help="Only this preset; may be repeated.")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="Only this preset or baseline; may be repeated."
+    )
     parser.add_argument(
         "--tasks", type=int, metavar="N", help=f"Only the first N tasks (default {SUBSET}; --all: all)."
     )
@@ -105,16 +107,28 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _chosen(args: argparse.Namespace, searched: Sequence[Mapping[str, Any]]) -> tuple[Configuration, ...]:
-    """The presets asked for; with --all everything they are compared with, otherwise the cheap yardsticks."""
-    wanted = tuple(c for c in presets() if not args.preset or c.name in args.preset)
-    if not args.all and not args.no_run:
-        return (*wanted, *(c for c in YARDSTICKS if c.how in ("source", "vae", "truth")))
-    return wanted if args.preset else (*wanted, *baselines(searched), *FRAME_COUNTS)
+    """What was asked for by name, else the presets, with --all and what they are compared with."""
+    everything = (*presets(), *baselines(searched), *FRAME_COUNTS)
+    names = (*(args.preset or ()), *(args.only or ()))
+    unknown = sorted(set(names) - {c.name for c in everything})
+    if unknown:
+        raise EditError(
+            f"There is no configuration {', '.join(unknown)}. Known: {', '.join(c.name for c in everything)}."
+        )
+    whole = args.all or args.no_run
+    wanted = set(names) or ({c.name for c in everything} if whole else set(PRESETS))
+    if not whole:
+        wanted |= {c.name for c in YARDSTICKS if c.how in ("source", "vae", "truth")}
+    return tuple(c for c in everything if c.name in wanted)
 
 
-def _search(args: argparse.Namespace, evaluation: "Evaluation") -> int:  # noqa: F821 - needs torch, imported late
+def _search(
+    args: argparse.Namespace,
+    evaluation: "Evaluation",  # noqa: F821 - needs torch, imported late
+    tasks: Sequence[Task],
+) -> int:
     """Measure the grid and print its rows, the best first."""
-    grid, tasks = read_grid(args.grid), load_tasks("search", args.tasks or SEARCHED)
+    grid = read_grid(args.grid)
     rows = evaluation.search(grid, tasks, args.workers, args.again, run=not args.no_run)
     if args.accept:
         evaluation.accept({})

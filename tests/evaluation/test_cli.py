@@ -100,6 +100,7 @@ def test_committed_results_are_compared(evaluate, tmp_path, monkeypatch):
         (("--tasks", "0"), "tasks is 0"),
         (("--tasks", "1000"), "Allowed: 1 to 40"),
         (("--workers", "0"), "workers is 0"),
+        (("--tasks", "1", "--only", "no_such"), "no configuration no_such. Known: paper, balanced"),
     ],
 )
 def test_what_cannot_be_done_is_said(evaluate, flags, said):
