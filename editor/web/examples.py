@@ -66,9 +66,9 @@ def film(clip: Path, height: int = 56, frames: int = 10) -> str:
 def used_frames(
     clip: Path, start: float, end: float | None, fps: float | None, most: int, height: int = 56
 ) -> tuple[str, Interval]:
-    """The frames that an edit of this interval really uses, in a row, as a data address; and the interval itself."""
+    """The frames that an edit of this interval really uses, in rows, as a data address; and the interval itself."""
     pictures, interval = read_thumbnails(clip, start, end, fps, most, height)
-    return _data(filmstrip(pictures)), interval
+    return _data(filmstrip(pictures, columns=8 if len(pictures) <= 16 else 12)), interval
 
 
 def _data(picture: np.ndarray) -> str:

@@ -24,6 +24,7 @@ from editor.web.examples import Example
 from editor.web.guard import Handler
 from editor.web.view import RESULT_FILES, page_view, unknown_view
 
+PREVIEW = "preview.webp"
 STRIP_HEIGHT = 96
 STRIP_FRAMES = 8
 MEDIA_TYPES = {".mp4": "video/mp4", ".webp": "image/webp", ".json": "application/json"}
@@ -51,7 +52,9 @@ def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...]) -> 
         if name.endswith("/strip.webp"):
             return await _strip(view, name)
         path = job_files(view).get(name)
-        return _not_here() if path is None else _file(path, view, name, request)
+        if path is None:
+            return _not_here()
+        return await _preview(path) if name == PREVIEW else _file(path, view, name, request)
 
     async def example(request: Request, values: dict[str, str]) -> Response:
         number, _, suffix = values["name"].partition(".")
@@ -70,7 +73,7 @@ def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...]) -> 
 
 def job_files(view: JobView) -> Mapping[str, Path]:
     """The files of a job that may be fetched, by the name they have below `job/<id>/`."""
-    files = {"clip.mp4": view.clip, "preview.webp": view.preview}
+    files = {"clip.mp4": view.clip, PREVIEW: view.preview}
     for number, result in enumerate(view.results):
         for name in RESULT_FILES:
             path = getattr(result, name)
@@ -90,14 +93,22 @@ def learn_from(view: JobView, pace: Pace) -> None:
 
 
 def _file(path: Path, view: JobView, name: str, request: Request) -> Response:
-    """A file with ranges (a player seeks), kept by the browser where its content cannot change."""
-    lasting = name != "preview.webp"
-    headers = {"Cache-Control": "private, max-age=86400" if lasting else "no-store"}
+    """A file of a finished job, with ranges (a player seeks), kept by the browser: its content cannot change."""
+    headers = {"Cache-Control": "private, max-age=86400"}
     if "download" in request.query_params:
         headers["Content-Disposition"] = f'attachment; filename="{_download_name(view, name)}"'
     if not path.is_file():  # deleted since the view was made
         return _not_here()
     return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix, "application/octet-stream"), headers=headers)
+
+
+async def _preview(path: Path) -> Response:
+    """The preview, read at once: it is small, and the next one may take its place while it is sent."""
+    try:
+        picture = await run_in_threadpool(path.read_bytes)
+    except FileNotFoundError:
+        return _not_here()
+    return Response(picture, media_type="image/webp", headers=_fresh())
 
 
 def _download_name(view: JobView, name: str) -> str:

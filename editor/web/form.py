@@ -102,7 +102,9 @@ def _component(f: Field, value: Any, settings: Settings, visible: bool) -> gr.co
     if get_origin(f.type) is Mapping:
         return gr.Textbox(placeholder="snow=1.5, car=0.8", max_lines=1, **common)
     if type(None) in get_args(f.type):
-        return gr.Number(minimum=low, maximum=high, step=1 if int in get_args(f.type) else 0.5, **common)
+        common["value"] = str(value)
+        # Gradio's number field turns an empty value into 0 as soon as it is drawn, so this is a field of text.
+        return gr.Textbox(placeholder="chosen automatically", max_lines=1, **common)
     if f.type in (int, float):
         return gr.Slider(low, high, step=1 if f.type is int else 0.05, **common)
     return gr.Textbox(max_lines=2, **common)
@@ -120,6 +122,8 @@ def form_values(request: EditRequest) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:  # noqa: ANN401
+    if value is None:
+        return ""
     if isinstance(value, tuple):
         return f"{value[0]:g} to {value[1]:g}"
     if isinstance(value, Mapping):
@@ -133,9 +137,25 @@ def parse_setting(f: Field, value: Any) -> Any:  # noqa: ANN401
         return parse_window(value)
     if get_origin(f.type) is Mapping:
         return parse_weights(value)
-    if int in (f.type, *get_args(f.type)) and value is not None:  # Gradio's numbers are floats unless told otherwise
+    if type(None) in get_args(f.type):
+        return _parse_optional(f, value)
+    if f.type is int:  # Gradio's sliders may give floats
         return int(value)
     return value
+
+
+def _parse_optional(f: Field, text: Any) -> float | int | None:  # noqa: ANN401
+    """A number, or None for an empty field."""
+    if text is None or not str(text).strip():
+        return None
+    try:
+        number = float(str(text).replace(",", "."))
+    except ValueError:
+        raise EditError(f"“{text}” is not a number. Leave the field empty to have it chosen.") from None
+    low, high = f.metadata["low"], f.metadata["high"]
+    if not low <= number <= high:
+        raise EditError(f"“{text}” is out of range. From {low:g} to {high:g} is possible; empty: chosen for you.")
+    return int(number) if int in get_args(f.type) else number
 
 
 def parse_window(text: str) -> Window:

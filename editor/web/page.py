@@ -121,7 +121,7 @@ class Page:
         for event in taken:
             event.success(**self._picture).then(**self._describe)
         self.card.replace(do.drop_clip, None, [*clip, self.used], **AT_ONCE).then(**self._describe)
-        moved = self.card.interval(do.set_interval, [self.chosen], [self.chosen], **AT_ONCE)
+        moved = self.card.interval(do.set_interval, [self.chosen], [self.chosen], trigger_mode="always_last", **AT_ONCE)
         moved.then(**self._picture).then(**self._describe)
         typed = [self.source.change, self.targets.change, *(c.input for c in self.advanced.values())]
         gr.on(typed, trigger_mode="always_last", **self._describe)

@@ -1,7 +1,7 @@
 """An engine without a model that behaves like the real one: reads the clip, takes steps, shows previews, writes files.
 
 The edit is a turn of the colours, so that a test and a person can tell edited frames from original ones. Words in the
-target change what happens: "fails" ends with an error for people, "slowly" takes a quarter of a second a step.
+target change what happens: "fails" ends with an error for people, "slowly" takes more time a step.
 """
 
 import json
@@ -15,8 +15,8 @@ from editor.media import AudioSpan, Clip, read_clip, side_by_side, write_poster,
 from editor.request import EditRequest
 from editor.settings import Settings
 
-STEP_SECONDS = 0.06
-SLOW_STEP_SECONDS = 0.25
+STEP_SECONDS = 0.03
+SLOW_STEP_SECONDS = 0.15
 
 
 def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> tuple[EditResult, ...]:

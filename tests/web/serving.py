@@ -49,15 +49,13 @@ def draw_clip(path: Path, frames: int = 16, size: int = 96, fps: float = 8.0) ->
 
 
 @contextmanager
-def serving(folder: Path, engine: str = ENGINE, examples: bool = True, **settings: Any) -> Iterator[Served]:
-    """Serve an app whose data is in `folder`; it is gone, with its worker, when the block ends."""
+def serving(folder: Path, engine: str = ENGINE, shelf: Path | None = None, **settings: Any) -> Iterator[Served]:
+    """Serve an app whose data is in `folder`; it is gone, with its worker, when the block ends.
+
+    `shelf` is a folder of example clips; without it there is one drawn example.
+    """
     clip = draw_clip(folder / "clip.mp4")
-    shelf = folder / "examples"
-    shelf.mkdir()
-    if examples:
-        draw_clip(shelf / "square.mp4")
-        row = {"file": "square.mp4", "title": "A square", "source": SOURCE, "targets": [TARGET]}
-        (shelf / "examples.json").write_text(json.dumps([row]))
+    shelf = shelf or _one_example(folder / "examples")
     values = {"data": folder / "data", "port": free_port(), "disk_floor_mb": 0, "jobs_per_address": 100, **settings}
     service = JobService(Settings(**values), engine=engine, timing=QUICK).start()
     app = WebApp(service, examples=shelf)
@@ -68,6 +66,14 @@ def serving(folder: Path, engine: str = ENGINE, examples: bool = True, **setting
         app.blocks.close(verbose=False)
         service.stop()
         gr.close_all(verbose=False)
+
+
+def _one_example(shelf: Path) -> Path:
+    shelf.mkdir()
+    draw_clip(shelf / "square.mp4")
+    row = {"file": "square.mp4", "title": "A square", "source": SOURCE, "targets": [TARGET]}
+    (shelf / "examples.json").write_text(json.dumps([row]))
+    return shelf
 
 
 def free_port() -> int:

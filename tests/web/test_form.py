@@ -15,6 +15,7 @@ from editor.web.form import (
     advanced_fields,
     build_request,
     form_values,
+    parse_setting,
     parse_weights,
     parse_window,
     split_targets,
@@ -48,9 +49,15 @@ def test_a_form_nobody_touched_is_the_preset(preset):
 
 
 def test_gradios_floats_become_whole_numbers():
-    shown = form_values(EditRequest()) | {"steps": 30.0, "size": 512.0}
+    shown = form_values(EditRequest()) | {"steps": 30.0, "size": "512", "fps": "7,5"}
     built = build_request("a", "b", "balanced", "demo", list(shown.values()))
-    assert (built.steps, built.size) == (30, 512) and type(built.steps) is int is type(built.size)
+    assert (built.steps, built.size, built.fps) == (30, 512, 7.5) and type(built.steps) is int is type(built.size)
+
+
+@pytest.mark.parametrize(("text", "said"), [("many", "not a number"), ("5000", "From 64 to 1024"), ("nan", "From")])
+def test_a_number_that_is_none_is_refused(text, said):
+    with pytest.raises(EditError, match=said):
+        parse_setting(advanced_fields()["size"], text)
 
 
 @pytest.mark.parametrize("text", ["0.5 to 1", "0.5-1", ".5, 1.0", "0.5…1"])

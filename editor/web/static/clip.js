@@ -29,7 +29,14 @@ const moved = (which) => {
   paint();
 };
 
+let pause = 0;
+
 const settled = () => {
+  clearTimeout(pause);
+  pause = setTimeout(tell, 250); // a key held down settles once
+};
+
+const tell = () => {
   const start = Number(from.value), end = Number(until.value);
   props.value = { ...props.value, start, end };
   trigger("interval", { start, end });

@@ -1,0 +1,191 @@
+"""From a clip to a shared link, as a person with a mouse does it."""
+
+import pytest
+
+from tests.browser.conftest import FOREIGN
+from tests.web.serving import SOURCE, TARGET
+
+TIMES = "[...document.querySelectorAll('.compare video')].map(v => v.currentTime)"
+
+
+def previews_seen(visitor, wanted=2):
+    """Addresses of previews as they come, until there are `wanted` different ones."""
+    visitor.see("preview")
+    look = """wanted => {
+      window.seenPreviews ??= new Set();
+      const src = document.querySelector('.preview')?.src;
+      if (src) window.seenPreviews.add(src);
+      return window.seenPreviews.size >= wanted; }"""
+    visitor.page.wait_for_function(look, arg=wanted, polling=100)
+
+
+def test_upload_run_watch_compare(visit, served):
+    visitor = visit()
+    page = visitor.open()
+    visitor.picture("1-empty")
+    visitor.upload(served.clip)
+    visitor.words(SOURCE, f"{TARGET}, slowly")
+    visitor.see("estimate")
+    page.wait_for_selector("#advice ins")
+    assert "blue" in page.inner_text("#advice ins >> nth=0")
+    visitor.picture("2-form")
+    visitor.run()
+    visitor.see("status")
+    previews_seen(visitor, 3)
+    visitor.picture("3-running")
+    width = "parseFloat(document.querySelector('.bar span').style.inlineSize)"
+    first = page.evaluate(width)
+    page.wait_for_function(f"{width} > {first}")
+    visitor.finished()
+    page.wait_for_function(f"{TIMES}.every(t => t > 0.2)")  # both play
+    page.click("[data-testid=play]")
+    page.wait_for_function("[...document.querySelectorAll('.compare video')].every(v => v.paused && !v.seeking)")
+    original, edited = page.evaluate(TIMES)
+    assert abs(original - edited) < 1 / 30  # one frame of a fast clip: both stand at the same picture
+    visitor.picture("4-done")
+    for name in ("Side by side", "Frames"):
+        page.get_by_role("group", name="View").get_by_role("button", name=name).click()
+        page.wait_for_timeout(500)
+        visitor.picture(f"5-{name.lower().replace(' ', '-')}", full=False)
+    assert visitor.errors == []
+
+
+def test_reloading_in_the_middle_loses_nothing(visit, served):
+    visitor = visit()
+    page = visitor.open()
+    visitor.upload(served.clip)
+    visitor.words(SOURCE, f"{TARGET}, slowly")
+    visitor.run()
+    visitor.see("preview")
+    assert "?job=" in page.url
+    page.reload()
+    visitor.see("status")
+    page.goto(visitor.url)  # also without the address: the visitor's running edit comes back
+    visitor.see("status")
+    visitor.finished()
+    assert page.locator(".history li").count() == 1
+
+
+def test_a_link_shows_the_edit_to_anybody_and_only_shows_it(visit, served):
+    owner = visit()
+    owner.open()
+    owner.upload(served.clip)
+    owner.words(SOURCE, f"{TARGET}, slowly")
+    owner.run()
+    owner.see("status")
+    owner.find("copy-link").click()
+    link = owner.page.evaluate("navigator.clipboard.readText()")
+    assert link == owner.page.url
+
+    guest = visit()
+    page = guest.open(link.removeprefix(guest.url))
+    guest.see("status")  # it still runs, and the guest watches
+    assert not guest.find("stop").is_visible()
+    assert not page.locator("#form").is_visible()
+    guest.finished()
+    assert page.get_by_text("Someone shared this edit with you.").is_visible()
+    recipe = page.inner_text(".recipe")
+    assert SOURCE in recipe and TARGET in recipe and "Balanced" in recipe
+    guest.picture("6-shared")
+    guest.find("again").click()
+    page.wait_for_selector("#clip video")
+    assert page.locator("#form").is_visible() and page.input_value("#source textarea, #source input") == SOURCE
+    assert guest.errors == []
+
+
+def test_a_share_links_foreign_host_works(visit, served):
+    visitor = visit(host=FOREIGN)
+    visitor.open()
+    visitor.upload(served.clip)
+    visitor.words(SOURCE, TARGET)
+    visitor.run()
+    visitor.finished()
+    visitor.find("copy-link").click()
+    # Without https there is no clipboard: the page shows the link instead, and that is the one to look at.
+    assert visitor.page.url.startswith(f"http://{FOREIGN}")
+    view = visitor.page.evaluate("document.querySelector('[data-testid=edited]').src")
+    assert view.startswith(f"http://{FOREIGN}")
+    assert visitor.errors == []
+
+
+def test_stop_ends_within_a_step(visit, served):
+    visitor = visit()
+    visitor.open()
+    visitor.upload(served.clip)
+    visitor.words(SOURCE, f"{TARGET}, slowly")
+    visitor.run()
+    visitor.see("preview")
+    visitor.find("stop").click()
+    assert "Stopped" in visitor.see("notice").inner_text()
+    assert visitor.errors == []
+
+
+def test_a_failure_says_what_to_do(visit, served):
+    visitor = visit()
+    visitor.open()
+    visitor.upload(served.clip)
+    visitor.words(SOURCE, "a blue car that fails")
+    visitor.run()
+    assert "The colours ran out. Try a shorter clip." in visitor.see("notice").inner_text()
+    visitor.picture("7-failed", full=False)
+
+
+def test_several_targets_stand_side_by_side(visit, served):
+    visitor = visit(color_scheme="dark")
+    page = visitor.open()
+    visitor.upload(served.clip)
+    visitor.words(SOURCE, f"{TARGET}\na green car on the road")
+    page.get_by_role("button", name="Make 2 edits").click()
+    visitor.finished()
+    first = visitor.find("edited").get_attribute("src")
+    page.get_by_role("group", name="Results").get_by_role("button").nth(1).click()
+    assert visitor.find("edited").get_attribute("src") != first
+    page.get_by_role("button", name="All results").click()
+    assert page.locator(".all video").count() == 2
+    page.wait_for_function("[...document.querySelectorAll('.all video')].every(v => v.readyState >= 2)")
+    visitor.picture("8-several-dark", full=False)
+    assert visitor.errors == []
+
+
+def test_edits_are_kept_opened_made_again_and_deleted(visit, served):
+    visitor = visit()
+    page = visitor.open()
+    visitor.upload(served.clip)
+    visitor.words(SOURCE, TARGET)
+    visitor.run()
+    visitor.finished()
+    page.goto(visitor.url)
+    visitor.find("history-open").click()
+    visitor.finished()
+    page.locator(".history").get_by_role("button", name="Edit again").click()
+    page.wait_for_selector("#clip video")
+    page.get_by_text("what was learned of its motion is reused").wait_for()
+    page.fill("#source textarea, #source input", "a red bus on the road")
+    page.get_by_text("what was learned of its motion is reused").wait_for(state="hidden")
+    page.get_by_role("button", name="Delete this edit").click()
+    page.get_by_text("Really?").click()
+    page.get_by_text("Nothing yet.").wait_for()
+    assert page.locator(".empty").is_visible()
+    assert visitor.errors == []
+
+
+def test_who_comes_second_is_told_the_place_in_the_line(visit, served):
+    first, second = visit(), visit()
+    for visitor in (first, second):
+        visitor.open()
+        visitor.upload(served.clip)
+        visitor.words(SOURCE, f"{TARGET}, slowly")
+        visitor.run()
+        visitor.see("status")
+    assert "Next in line" in second.see("status").inner_text()
+    second.picture("9-waiting", full=False)
+    for visitor in (second, first):
+        visitor.find("stop").click()
+        visitor.see("notice")
+
+
+@pytest.mark.parametrize("link", ["/?job=00000000000000000000000000000000", "/?job=../../etc/passwd", "/?job=<b>"])
+def test_a_dead_link_says_so(visit, link):
+    visitor = visit()
+    visitor.open(link)
+    assert "no longer kept" in visitor.see("notice").inner_text()

@@ -1,0 +1,58 @@
+"""How the app is launched, and what it keeps from whom."""
+
+import httpx
+import pytest
+
+from editor.jobs import JobService
+from editor.settings import Settings
+from editor.web.app import WebApp
+from tests.web.serving import ENGINE
+
+
+@pytest.fixture
+def app(tmp_path):
+    service = JobService(Settings(data=tmp_path, share=True, max_upload_mb=7), engine=ENGINE)
+    yield WebApp(service, examples=tmp_path)
+    service.stop()
+
+
+def test_a_share_link_is_asked_for_only_when_set(app, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(app.blocks, "launch", lambda **options: asked.update(options) or (None, "http://here", None))
+    app.launch(wait=False)
+    assert asked["share"] is True and asked["max_file_size"] == "7mb"
+
+
+def test_gradio_is_told_to_keep_quiet_and_closed(app):
+    options = app.options()
+    assert options["strict_cors"] and not options["show_error"]
+    assert not any(options[name] for name in ("enable_monitoring", "ssr_mode", "run_history"))
+    data = str(app.settings.data)
+    assert {f"{data}/jobs", f"{data}/jobs.sqlite", f"{data}/inversions"} <= set(options["blocked_paths"])
+
+
+def test_a_foreign_host_gets_the_page_and_its_own_link(served):
+    """As behind a share link: the tunnel hands on the host that the visitor asked for."""
+    headers = {"Host": "abc.gradio.live", "X-Forwarded-Host": "abc.gradio.live", "X-Forwarded-Proto": "https"}
+    assert "Recast" in httpx.get(served.url, headers=headers).text
+    assert httpx.get(f"{served.url}/healthz", headers=headers).status_code == 200
+    config = httpx.get(f"{served.url}/config", headers=headers).json()
+    assert config["root"] == "https://abc.gradio.live"
+
+
+def test_fonts_come_from_the_visitors_own_machine(served):
+    assert "fonts.googleapis.com" not in httpx.get(f"{served.url}/theme.css").text
+    assert "@font-face" not in httpx.get(f"{served.url}/theme.css").text
+
+
+def test_models_are_those_the_installation_allows(tmp_path):
+    settings = Settings(data=tmp_path, model="sd15", models=("demo",))
+    service = JobService(settings, engine=ENGINE)
+    try:
+        config = WebApp(service, examples=tmp_path).blocks.get_config_file()
+    finally:
+        service.stop()
+    model = next(c for c in config["components"] if c["props"].get("elem_id") == "model")
+    assert [value for _, value in model["props"]["choices"]] == ["sd15", "demo"]
+    chips = next(c for c in config["components"] if c["props"].get("elem_id") == "chips")
+    assert chips["props"]["visible"] is False  # the words of the built-in model are no help with another
