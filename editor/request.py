@@ -94,6 +94,11 @@ class EditRequest:
     )
 
     blend: bool = option(True, "Keep the source outside the changed words' region.")
+    blend_region: str = option(
+        "difference",
+        "How that region is found: by the words' attention, or by where the two prompts' predictions differ.",
+        choices=("attention", "difference"),
+    )
     blend_threshold: float = option(0.3, "Map value from which a place counts as changed.", low=0.0, high=1.0)
     blend_start: float = option(0.2, "Part of the steps after which the blend begins.", low=0.0, high=1.0)
     spatial_pixel_weight: float = option(0.0, "Weight of the pixel difference to the source.", low=0.0, high=100.0)

@@ -1,18 +1,22 @@
-"""The blend: outside the region of the changed words the latents are the source's own (after arXiv 2208.01626, 3.2)."""
+"""The blend: outside the region of the edit the latents are the source's own.
+
+The region is found by the attention maps of the changed words (arXiv 2208.01626, section 3.2) or by the difference of
+the two prompts' predictions (arXiv 2210.11427).
+"""
 
 from collections.abc import Sequence
 
 import torch
 from diffusers import UNet2DConditionModel
 
-from editor.method.branches import Rows, gathers_maps
-from editor.method.maps import WordMaps, change_mask, map_level
+from editor.method.branches import Rows, seeks_region
+from editor.method.maps import Differences, WordMaps, change_mask, map_level
 from editor.method.words import ControlPlan
 from editor.request import EditRequest, window_steps
 
 
 class Blend:
-    """Learns during a run where the changed words are, and keeps the rest of each target as the source is.
+    """Learns during a run where each edit acts, and keeps the rest of each target as the source is.
 
     `masks` has one boolean (F, h, w) per target, None while nothing is localised. `notes` says where it is off and why.
     """
@@ -26,39 +30,43 @@ class Blend:
     ) -> None:
         self.plans = plans
         self.request = request
+        self.region = seeks_region(request)
         self.start = window_steps((0.0, request.blend_start), request.steps).stop
         self.masks: tuple[torch.Tensor | None, ...] = (None,) * len(plans)
+        self.differences = Differences() if self.region == "difference" else None
+        self.maps = None
         level = map_level(unet, size)
-        # words that are only added have no place in the source that could be told from the rest
-        self.candidates = tuple(
-            gathers_maps(request) and level is not None and bool(plan.changed_source) for plan in plans
-        )
-        self.maps = WordMaps(level, size) if any(self.candidates) else None
+        # words that are only added have no place in the source that their attention could be told from
+        if self.region == "attention" and level is not None and any(plan.changed_source for plan in plans):
+            self.maps = WordMaps(level, size)
 
     @property
     def notes(self) -> tuple[tuple[str, ...], ...]:
-        """For each target the sentences on a blend that was asked for and is off."""
-        return tuple(self._note(*target) for target in zip(self.plans, self.candidates, self.masks, strict=True))
+        """For each target the sentences on how its region was found, and on a blend that was asked for and is off."""
+        return tuple(self._note(plan, mask) for plan, mask in zip(self.plans, self.masks, strict=True))
 
     def watched(self, rows: Rows) -> tuple[tuple[int, str], ...]:
         """The rows whose attention maps are gathered, with the names they are kept under."""
         if self.maps is None:
             return ()
         source = ((0, "source"),) if rows.source else ()
-        targets = ((rows.first_text + j, f"target {j}") for j, wanted in enumerate(self.candidates) if wanted)
+        targets = ((rows.first_text + j, f"target {j}") for j, plan in enumerate(self.plans) if plan.changed_source)
         return (*source, *targets)
 
+    def observe(self, difference: torch.Tensor) -> None:
+        """Take in the difference of noise (M, F, C, h, w) between the targets' prompts and their guidance base."""
+        if self.differences is not None:
+            self.differences.add(difference)
+
     def update(self, step: int) -> None:
-        """Form the masks anew from the maps so far. What is not localised when the blend begins stays off."""
-        if self.maps is None or step < self.start:
+        """Form the masks anew from what is known so far. What is not localised when the blend begins stays off."""
+        if self.region is None or step < self.start:
             return
         masks = []
-        for j, (plan, wanted, before) in enumerate(zip(self.plans, self.candidates, self.masks, strict=True)):
+        for j, before in enumerate(self.masks):
             mask = None
-            if wanted and (step == self.start or before is not None):
-                source = self.maps.words("source", plan.changed_source)
-                target = self.maps.words(f"target {j}", plan.changed_target)
-                mask = change_mask(source, target, self.request.blend_threshold)
+            if step == self.start or before is not None:
+                mask = change_mask(self._found(j), self.request.blend_threshold)
             masks.append(before if mask is None else mask)
         self.masks = tuple(masks)
 
@@ -72,13 +80,34 @@ class Blend:
         )
         return torch.stack(list(mixed))
 
-    def _note(self, plan: ControlPlan, candidate: bool, mask: torch.Tensor | None) -> tuple[str, ...]:
-        if not self.request.blend or mask is not None:
+    def _found(self, index: int) -> tuple[torch.Tensor | None, ...]:
+        """The maps (F, h, w) that show where target `index` is edited."""
+        plan = self.plans[index]
+        if plan.kind == "same":
             return ()
+        if self.differences is not None:
+            return (self.differences.target(index),)
+        if self.maps is None or not plan.changed_source:
+            return ()
+        return (
+            self.maps.words("source", plan.changed_source),
+            self.maps.words(f"target {index}", plan.changed_target),
+        )
+
+    def _note(self, plan: ControlPlan, mask: torch.Tensor | None) -> tuple[str, ...]:
+        if not self.request.blend:
+            return ()
+        found = ()
+        if self.region != self.request.blend_region:
+            found = ("blend region by attention: a difference needs guidance away from the source prompt",)
+        if mask is not None:
+            return found
         if plan.kind == "same":
             return ("blend off: the two prompts say the same",)
-        if plan.kind == "addition":
-            return ("blend off: words are only added, and nothing in the source shows their place",)
-        if not candidate:
-            return ("blend off: this model has no text attention to find the changed words with",)
-        return ("blend off: the attention of the changed words covers most of the picture",)
+        if self.region == "difference":
+            return ("blend off: the edit acts on most of the picture",)
+        if not plan.changed_source:
+            return (*found, "blend off: words are only added, and nothing in the source shows their place")
+        if self.maps is None:
+            return (*found, "blend off: this model has no text attention to find the changed words with")
+        return (*found, "blend off: the attention of the changed words covers most of the picture")

@@ -83,16 +83,24 @@ def source_steps(request: EditRequest, plans: Sequence[Control]) -> set[int]:
         readers |= set(window_steps(plan.window, steps))
     if request.self_attention == "source_kv":
         readers |= set(window_steps(request.self_attention_window, steps))
-    if gathers_maps(request) and any(plan.changed_source for plan in plans):
+    if seeks_region(request) == "attention" and any(plan.changed_source for plan in plans):
         readers |= set(window_steps((0.0, request.blend_start), steps))
     if request.inversion != "pinned" and readers:
         return set(range(max(readers) + 1))
     return readers
 
 
-def gathers_maps(request: EditRequest) -> bool:
-    """Whether anything asks where the changed words are."""
-    return request.blend or has_spatial_loss(request)
+def seeks_region(request: EditRequest) -> str | None:
+    """How the region of the changed words is found, attention or difference; None if nothing asks for it.
+
+    The difference is that between the target's and the source's prompt on the same latents: it needs guidance whose
+    base is the source prompt.
+    """
+    if not (request.blend or has_spatial_loss(request)):
+        return None
+    from_source = request.guidance_base == "source" and not request.negative_prompt
+    guided = guidance_at(request, 0) != 1.0
+    return request.blend_region if from_source and guided else "attention"
 
 
 def has_spatial_loss(request: EditRequest) -> bool:

@@ -1,4 +1,4 @@
-"""Where in the picture the changed words are: text attention maps gathered over layers and steps, and masks of them."""
+"""Where in the picture an edit acts: maps gathered over the steps, and masks of them."""
 
 import math
 from collections.abc import Sequence
@@ -40,9 +40,41 @@ class WordMaps:
             return None
         height, width = (math.ceil(side / 2**self.level) for side in self.size)
         mean = self._sums[name][:, list(tokens)].sum(-1) / self._counts[name]
-        widened = F.max_pool2d(mean.view(-1, 1, height, width), 3, stride=1, padding=1)
-        large = F.interpolate(widened, size=self.size, mode="bilinear", align_corners=False)[:, 0]
-        return large / large.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(large.dtype).tiny)
+        return _normalised(_widened(mean.view(-1, height, width)), self.size)
+
+
+class Differences:
+    """Where two prompts differ in their prediction on the same latents (DiffEdit, arXiv 2210.11427, step 1).
+
+    Differs from it: the latents are the run's own and the steps so far are averaged, so it costs nothing beyond what
+    guidance computes; and the map is widened and normalised as those of words are.
+    """
+
+    def __init__(self) -> None:
+        self._sum: torch.Tensor | None = None
+
+    def add(self, difference: torch.Tensor) -> None:
+        """Take in one step's difference of noise (M, F, C, h, w)."""
+        size = difference.abs().mean(2)
+        self._sum = size if self._sum is None else self._sum + size
+
+    def target(self, index: int) -> torch.Tensor | None:
+        """The map of one target, (F, h, w), each frame's highest value 1; None before the first step."""
+        if self._sum is None:
+            return None
+        smooth = F.avg_pool2d(self._sum[index][:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
+        return _normalised(_widened(smooth), smooth.shape[-2:])
+
+
+def _widened(maps: torch.Tensor) -> torch.Tensor:
+    """Each cell of (F, h, w) gets the highest value of its 3x3 neighbourhood."""
+    return F.max_pool2d(maps[:, None], 3, stride=1, padding=1)[:, 0]
+
+
+def _normalised(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Maps (F, h, w) scaled to `size`, each frame's highest value 1."""
+    large = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    return large / large.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(large.dtype).tiny)
 
 
 def map_level(unet: UNet2DConditionModel, size: tuple[int, int]) -> int | None:
@@ -52,12 +84,12 @@ def map_level(unet: UNet2DConditionModel, size: tuple[int, int]) -> int | None:
     return min(levels, key=lambda level: abs(math.log2(max(size) / 2**level / MAP_SIDE)), default=None)
 
 
-def change_mask(source: torch.Tensor | None, target: torch.Tensor | None, threshold: float) -> torch.Tensor | None:
-    """Where the edit may happen, boolean (F, h, w): a changed word's map of either prompt is above `threshold`.
+def change_mask(maps: Sequence[torch.Tensor | None], threshold: float) -> torch.Tensor | None:
+    """Where the edit may happen, boolean (F, h, w): one of the `maps` is above `threshold`.
 
-    None when the words are not localised: no map, or the mask covers more than `FLAT` of the picture.
+    None when nothing is localised: no map, or the mask covers more than `FLAT` of the picture.
     """
-    known = [words for words in (source, target) if words is not None]
+    known = [found for found in maps if found is not None]
     if not known:
         return None
     mask = torch.stack(known).amax(0) > threshold

@@ -129,7 +129,9 @@ class _Run:
         eps = self.denoiser.eps(step, self._latents(rows), self._embeddings(step, rows), self._edit_step(step, rows))
         targets_eps = eps[rows.first_text :]
         if rows.base:
-            targets_eps = self._guided(step, eps[rows.first_base : rows.first_text], targets_eps)
+            base_eps = eps[rows.first_base : rows.first_text]
+            self.blend.observe(targets_eps - base_eps)
+            targets_eps = self._guided(step, base_eps, targets_eps)
         self.targets = schedule.step(step, self.targets, targets_eps)
         if rows.source:
             source_eps = self._guided(step, eps[1], eps[0]) if rows.source_base else eps[0]

@@ -26,7 +26,7 @@ def spot(frames: int, side: int, rows: slice, columns: slice, floor: float = 0.0
 
 
 def blend_for(target: str, **values: object) -> Blend:
-    request = ask(target, steps=10, **values)
+    request = ask(target, steps=10, **{"blend_region": "attention", **values})
     plan = plan_control(request.source, target, request, tiny.tokenizer())
     return Blend(tiny.unet("demo"), (plan,), request, (16, 16))
 
@@ -62,12 +62,13 @@ def test_odd_sides_halve_as_the_network_halves_them():
 def test_the_mask_joins_both_prompts_and_refuses_flat_maps():
     one, other = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8)
     one[:, :2, :2], other[:, 6:, 6:] = 1.0, 1.0
-    mask = change_mask(one, other, 0.3)
+    mask = change_mask([one, other], 0.3)
     assert mask.sum() == 2 * 8
-    assert torch.equal(change_mask(one, None, 0.3), one > 0.3)
-    assert change_mask(None, None, 0.3) is None
-    assert change_mask(torch.ones(2, 8, 8), None, 0.3) is None
-    assert change_mask(one, torch.rand(2, 8, 8) * 0.2 + 0.8, 0.3) is None
+    assert torch.equal(change_mask([one, None], 0.3), one > 0.3)
+    assert change_mask([None, None], 0.3) is None
+    assert change_mask([], 0.3) is None
+    assert change_mask([torch.ones(2, 8, 8)], 0.3) is None
+    assert change_mask([one, torch.rand(2, 8, 8) * 0.2 + 0.8], 0.3) is None
 
 
 @pytest.mark.parametrize(
@@ -123,10 +124,53 @@ def test_a_blend_that_was_not_asked_for_is_not_mentioned():
     assert blend.notes == ((),)
 
 
-def test_a_run_keeps_the_source_outside_its_mask(monkeypatch):
+def spread(frames: int, side: int, rows: slice, columns: slice) -> torch.Tensor:
+    """A difference of noise (1, F, 4, side, side) that is large in one rectangle, at another scale in every frame."""
+    difference = 0.01 * torch.ones(1, frames, 4, side, side)
+    difference[..., rows, columns] = -0.5
+    return difference * torch.linspace(1.0, 3.0, frames)[:, None, None, None]
+
+
+@pytest.mark.parametrize("target", [SWAP, "a red car on the road in the snow", "a car on the road"])
+def test_the_difference_of_predictions_shows_the_region_for_any_kind_of_edit(target):
+    blend = blend_for(target, blend_region="difference")
+    for step in range(10):
+        blend.observe(spread(2, 16, slice(4, 7), slice(4, 7)))
+        blend.update(step)
+    (mask,) = blend.masks
+    assert blend.watched(Rows(1, True, False, True)) == ()
+    assert torch.equal(mask[0], mask[1])
+    # three cells, one more on each side by the 3x3 mean (a third of the strength), one by the 3x3 maximum
+    where = mask[0].nonzero()
+    assert (where.min(0).values.tolist(), where.max(0).values.tolist()) == ([2, 2], [8, 8])
+    assert not mask[0, 2, 2], "the corner is a ninth of the strength"
+    assert blend.notes == ((),)
+
+
+def test_a_difference_all_over_the_picture_turns_the_blend_off():
+    blend = blend_for(SWAP, blend_region="difference")
+    for step in range(10):
+        blend.observe(torch.randn(1, 2, 4, 16, 16, generator=torch.Generator().manual_seed(step)))
+        blend.update(step)
+    assert blend.masks == (None,)
+    assert blend.notes == (("blend off: the edit acts on most of the picture",),)
+
+
+@pytest.mark.parametrize(
+    "values", [{"guidance_base": "empty"}, {"negative_prompt": "snow"}, {"guidance_scale": 1.0}, {"guidance_stop": 0.0}]
+)
+def test_without_the_source_as_guidance_base_the_region_is_found_by_attention_and_that_is_said(values):
+    blend = blend_for(SWAP, blend_region="difference", **values)
+    assert blend.region == "attention"
+    assert "needs guidance away from the source prompt" in blend.notes[0][0]
+
+
+@pytest.mark.parametrize("region", ["attention", "difference"])
+def test_a_run_keeps_the_source_outside_its_mask(monkeypatch, region):
     monkeypatch.setattr(maps_module, "FLAT", 1.0)  # random weights look everywhere: let their masks count
     parts = tiny.components("demo")
-    request = ask(SWAP, steps=6, blend_threshold=0.97)
+    threshold = {"attention": 0.97, "difference": 0.8}
+    request = ask(SWAP, steps=6, blend_region=region, blend_threshold=threshold[region])
     run = run_edit(parts, request, parts.latents(2, 16))
     (mask,) = run.sampled.masks
     assert 0 < mask.float().mean() < 1, "the threshold must leave both sides"

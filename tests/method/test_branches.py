@@ -81,7 +81,10 @@ def test_rows_stand_in_the_order_they_say():
             [*range(4), 7, 8],
         ),
         ({"residual": 0.5, "residual_window": (0.5, 0.7)}, [REFINE], [*range(4), 5, 6]),
-        ({"residual": 0.0}, [Control((0.0, 0.0))], range(2)),  # maps are gathered until the blend begins
+        # maps are gathered until the blend begins
+        ({"residual": 0.0, "blend_region": "attention"}, [Control((0.0, 0.0))], range(2)),
+        ({"residual": 0.0, "blend_region": "attention"}, [Control((0.0, 0.0), ())], []),
+        ({"residual": 0.0, "blend_region": "difference"}, [Control((0.0, 0.0))], []),
         ({"residual": 0.0, "blend": False}, [Control((0.0, 0.0))], []),
         ({"residual": 0.0, "as_published": True}, [REFINE], range(10)),
         ({"inversion": "ddim", **KEYS, "self_attention_window": (0.7, 0.9)}, [REFINE], range(9)),
