@@ -50,14 +50,13 @@ class Configuration:
         ).validated()
 
     def settings(self) -> dict[str, Any]:
-        """The method's numbers in which this differs from `EditRequest`'s defaults, as JSON values."""
+        """All of the method's numbers, as JSON values, so that a later change of a default is noticed too."""
         if self.how in ("source", "vae", "truth"):
             return {}
-        request = EditRequest.from_preset(self.preset, **self.fields)
-        chosen, plain = request.to_dict(), EditRequest().to_dict()
+        values = EditRequest.from_preset(self.preset, **self.fields).to_dict()
         names = [f.name for f in fields(EditRequest) if f.metadata["advanced"] and f.name not in ("fps", "size")]
-        changed = {name: chosen[name] for name in names if chosen[name] != plain[name]}
-        return {**changed, "strength": self.strength} if self.how == "sdedit" else changed
+        chosen = {name: values[name] for name in names}
+        return {**chosen, "strength": self.strength} if self.how == "sdedit" else chosen
 
 
 def presets() -> tuple[Configuration, ...]:

@@ -25,9 +25,9 @@ DIGITS = 4  # decimals kept of every number
 class Record:
     """The result of one configuration on one task.
 
-    `fingerprint` names everything that the result depends on but the code. `settings`: the method's numbers that are
-    not the defaults. `metrics`: see `editor.evaluation.metrics`. `identified`: the value of the edited attribute whose
-    clip is nearest; `right`: whether it is the wanted one. The rest as in `Outcome`.
+    `fingerprint` names everything that the result depends on but the code. `settings`: the method's numbers.
+    `metrics`: see `editor.evaluation.metrics`. `identified`: the value of the edited attribute whose clip is nearest;
+    `right`: whether it is the wanted one. The rest as in `Outcome`.
     """
 
     configuration: str
