@@ -10,7 +10,8 @@ from typing import Any, Self
 from editor.diffusion.catalog import locate
 from editor.evaluation.compare import differences
 from editor.evaluation.configurations import Configuration
-from editor.evaluation.harness import Plan, execute
+from editor.evaluation.harness import execute
+from editor.evaluation.plan import Plan
 from editor.evaluation.records import MEASURED, Record, Store
 from editor.evaluation.report import page
 from editor.evaluation.summary import score, summarise

@@ -3,7 +3,8 @@
 import pytest
 
 from editor.evaluation.configurations import Configuration
-from editor.evaluation.harness import Plan, execute
+from editor.evaluation.harness import execute
+from editor.evaluation.plan import Plan
 from editor.evaluation.records import Store
 from editor.evaluation.tasks import load_tasks
 

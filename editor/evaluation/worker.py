@@ -1,0 +1,62 @@
+"""A loaded model that answers tasks and keeps the judged results."""
+
+from typing import Self
+
+from editor.cache import InversionCache
+from editor.diffusion.models import Models, load_models
+from editor.evaluation.clip_score import ClipScore
+from editor.evaluation.configurations import Configuration
+from editor.evaluation.metrics import identified, measure
+from editor.evaluation.plan import Job, Plan
+from editor.evaluation.records import Record, fingerprint
+from editor.evaluation.run import Outcome, run
+from editor.evaluation.tasks import alternatives, draw, rendered
+from editor.settings import Settings
+
+CACHE_BYTES = 4 * 10**9
+"""For the inversions of a run; one of 50 steps takes 4 MB at the built-in model's size."""
+
+
+class Worker:
+    """A loaded model that does jobs and keeps their results."""
+
+    def __init__(self, plan: Plan, models: Models) -> None:
+        self.plan = plan
+        self.models = models
+        self.cache = InversionCache(plan.inversions, CACHE_BYTES)
+        self.clip = ClipScore(plan.clip) if plan.clip else None
+
+    @classmethod
+    def load(cls, plan: Plan) -> Self:
+        """Load the plan's model."""
+        return cls(plan, load_models(plan.model, Settings.from_env()))
+
+    def do(self, job: Job) -> None:
+        """Run one job and keep a record per task."""
+        for outcome in run(job.configuration, job.tasks, self.models, self.cache):
+            self.plan.store.put(self._record(job.configuration, outcome), outcome.frames)
+
+    def _record(self, configuration: Configuration, outcome: Outcome) -> Record:
+        task, frames = outcome.task, outcome.frames
+        size = self.models.native_size
+        drawn = draw(task, len(frames), size)
+        answers = {value: rendered(scene, len(frames), size)[0] for value, scene in alternatives(task).items()}
+        named = identified(frames, answers)
+        return Record(
+            configuration=configuration.name,
+            task=task.id,
+            kind=task.kind,
+            frames=len(frames),
+            fingerprint=fingerprint(configuration, task, self.plan.revision),
+            model=self.models.name if self.models.name == "demo" else "another",
+            settings=configuration.settings(),
+            metrics=measure(frames, drawn.truth, drawn.unchanged, drawn.changed),
+            identified=named,
+            right=named == str(getattr(task.target, task.kind)),
+            evaluations=outcome.evaluations,
+            rebuilt=outcome.rebuilt,
+            trace=outcome.trace,
+            seconds=outcome.seconds,
+            notes=outcome.notes,
+            extra=self.clip(frames, task.target_prompt) if self.clip else {},
+        )
