@@ -39,4 +39,4 @@ bench: setup
 	$(BIN)/python -m editor bench
 
 evaluate: setup
-	$(BIN)/python -m editor evaluate
+	$(BIN)/python -m editor evaluate --workers 2

@@ -37,6 +37,7 @@ def quality_against_cost(results: Results) -> str | None:
             if y is not None:
                 _point(axes, name, summary["unet_evaluations_per_frame"], y)
         axes.set(title=title, xlabel="UNet evaluations per frame", xscale="log")
+        axes.margins(0.15)  # names stand to the right of their points
         axes.grid(alpha=0.25)
     return as_url(figure)
 
