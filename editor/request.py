@@ -225,12 +225,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     # UNet evaluations per frame: N inversion, 2N source and target, and one more on each guided step.
     "balanced": {
         "steps": 25,
-        "guidance_scale": 3.0,
+        "guidance_scale": 2.5,
         "guidance_stop": 0.6,
     },  # 25 + 50 + 15 = 90; a further target 25 + 15 = 40
     "fast": {
         "steps": 18,
-        "guidance_scale": 3.0,
+        "guidance_scale": 2.5,
         "guidance_stop": 0.6,
     },  # 18 + 36 + 11 = 65; a further target 18 + 11 = 29
 }
