@@ -72,9 +72,9 @@ SHAPES: dict[str, Shape] = {
         unet={
             "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
             "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-            "block_out_channels": (32, 80, 128),
+            "block_out_channels": (32, 64, 128),
             "layers_per_block": 1,
-            "attention_head_dim": 4,
+            "attention_head_dim": (1, 2, 4),
             "cross_attention_dim": 128,
             "norm_num_groups": 16,
             "sample_size": 24,

@@ -10,6 +10,7 @@ from editor import bench, cli
 from editor.bench import BOUNDS, memory, speed, work
 from editor.bench.speed import Bout
 from editor.bench.true_shapes import run_shape
+from editor.diffusion.catalog import CATALOG, present
 from editor.diffusion.models import load_models
 from editor.flops import run_flops, unet_flops, vae_flops
 from editor.method.branches import planned_evaluations
@@ -158,6 +159,14 @@ def test_the_shapes_have_the_true_number_of_weights(shape):
     counts = {"sd15": (859_520_964, 83_653_863), "sd21": (865_910_724, 83_653_863)}
     found = tuple(sum(p.numel() for p in part.parameters()) for part in (unet, vae))
     assert shape == "small" or found == counts[shape]
+
+
+@pytest.mark.skipif(not present("demo"), reason="the built-in model's weights are not in assets/demo_model")
+def test_the_small_shape_is_that_of_the_built_in_model():
+    folder = CATALOG["demo"].folder
+    for part, ours in (("unet", SHAPES["small"].unet), ("vae", SHAPES["small"].vae)):
+        theirs = json.loads((folder / part / "config.json").read_text())
+        assert {k: theirs[k] for k in ours} == json.loads(json.dumps(ours))
 
 
 def test_random_checkpoints_load_and_repeat(tmp_path):
