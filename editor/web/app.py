@@ -7,6 +7,7 @@ from typing import Any
 from starlette.middleware import Middleware
 
 from editor.jobs import JobService, temporary_folder
+from editor.settings import Settings
 from editor.web.api import NAMES
 from editor.web.desk import Desk
 from editor.web.estimate import Pace
@@ -14,7 +15,7 @@ from editor.web.examples import load_examples
 from editor.web.files import handlers
 from editor.web.guard import Guard
 from editor.web.page import Page
-from editor.web.theme import head, theme
+from editor.web.theme import STATIC, head, theme
 
 DIRECT = "predict"
 """The name under which the page posts every event that is not queued and no API."""
@@ -28,7 +29,7 @@ class WebApp:
         self.settings = service.settings
         # Gradio reads this when components are made; its own default is shared with every other app of the machine.
         os.environ["GRADIO_TEMP_DIR"] = str(temporary_folder(self.settings))
-        self.pace = Pace(self.settings.data, cuda=self.settings.device == "cuda")
+        self.pace = Pace(self.settings.data, cuda=_has_cuda(self.settings))
         shipped = load_examples(examples) if examples else load_examples()
         self.desk = Desk(service, self.pace, shipped)
         self.blocks = Page(self.desk).build()
@@ -60,6 +61,7 @@ class WebApp:
             "footer_links": ["api", "settings"],
             "theme": theme(),
             "head": head(),
+            "favicon_path": STATIC / "favicon.svg",
         }
 
     def guard(self) -> Middleware:
@@ -71,3 +73,8 @@ class WebApp:
             call_names=NAMES,
             handlers=handlers(self.service, self.pace, self.desk.examples),
         )
+
+
+def _has_cuda(settings: Settings) -> bool:
+    """Whether edits will probably run on an NVIDIA card; only the first guess of a duration depends on it."""
+    return settings.device == "cuda" or (settings.device == "auto" and Path("/proc/driver/nvidia/version").exists())

@@ -54,12 +54,12 @@ class Clicks:
         hidden, examples = gr.update(visible=False), gr.update(visible=bool(self.desk.examples))
         return None, hidden, gr.update(visible=True, value=None), examples, hidden
 
-    def set_interval(self, chosen: Chosen | None, event: gr.EventData) -> Chosen | None:
-        """The interval was moved."""
+    def set_interval(self, event: gr.EventData, chosen: Chosen | None, *form: Any) -> tuple:  # noqa: ANN401 - form values
+        """The interval was moved: other frames will be edited."""
         start, end = float(event.start), float(event.end)
-        if chosen is None or not 0 <= start < end:
-            return chosen
-        return replace(chosen, start=start, end=min(end, chosen.info.seconds))
+        if chosen is not None and 0 <= start < end:
+            chosen = replace(chosen, start=start, end=min(end, chosen.info.seconds))
+        return chosen, self.used_frames(chosen, *form)
 
     def used_frames(self, chosen: Chosen | None, *form: Any) -> Any:  # noqa: ANN401 - form values
         """The strip of the frames that will be edited."""

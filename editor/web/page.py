@@ -104,13 +104,15 @@ class Page:
     def _describe(self) -> dict[str, Any]:
         """The event that explains words and cost."""
         outputs = [self.advice, self.estimate, self.run, self.presets]
-        return {"fn": self.clicks.describe, "inputs": [self.chosen, *self._form], "outputs": outputs, **AT_ONCE}
+        event = {"fn": self.clicks.describe, "inputs": [self.chosen, *self._form], "outputs": outputs}
+        return {**event, "trigger_mode": "always_last", **AT_ONCE}
 
     @property
     def _picture(self) -> dict[str, Any]:
         """The event that draws the frames that will be used."""
         inputs = [self.chosen, *self._form]
-        return {"fn": self.clicks.used_frames, "inputs": inputs, "outputs": [self.used], **QUIET}
+        event = {"fn": self.clicks.used_frames, "inputs": inputs, "outputs": [self.used]}
+        return {**event, "trigger_mode": "always_last", **QUIET}
 
     def _wire_form(self) -> None:
         do, clip = self.clicks, self._shown_clip
@@ -121,10 +123,16 @@ class Page:
         for event in taken:
             event.success(**self._picture).then(**self._describe)
         self.card.replace(do.drop_clip, None, [*clip, self.used], **AT_ONCE).then(**self._describe)
-        moved = self.card.interval(do.set_interval, [self.chosen], [self.chosen], trigger_mode="always_last", **AT_ONCE)
-        moved.then(**self._picture).then(**self._describe)
+        moved = self.card.interval(
+            do.set_interval,
+            [self.chosen, *self._form],
+            [self.chosen, self.used],
+            trigger_mode="always_last",
+            **AT_ONCE,
+        )
+        moved.then(**self._describe)
         typed = [self.source.change, self.targets.change, *(c.input for c in self.advanced.values())]
-        gr.on(typed, trigger_mode="always_last", **self._describe)
+        gr.on(typed, **self._describe)
         preset = self.presets.input(do.preset_values, [self.presets], list(self.advanced.values()), **AT_ONCE)
         preset.then(**self._describe)
         self.model.input(do.about_model, [self.model], [self.chips], **AT_ONCE).then(**self._describe)
@@ -137,7 +145,7 @@ class Page:
             **AT_ONCE,
         )
         for name in ("max_frames", "fps"):
-            self.advanced[name].change(trigger_mode="always_last", **self._picture)
+            self.advanced[name].change(**self._picture)
 
     def _wire_job(self, blocks: gr.Blocks) -> None:
         do, shown = self.clicks, [self.stage, self.history]

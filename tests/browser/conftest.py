@@ -102,11 +102,13 @@ class Visitor:
 def visit(chromium, served):
     """Makes visitors: `visit()`, `visit(color_scheme="dark")`, `visit(host=...)`."""
     visitors = []
+    served.hold()
 
     def new(host="127.0.0.1", **options):
         visitors.append(Visitor(chromium, served.url.replace("127.0.0.1", host), **options))
         return visitors[-1]
 
     yield new
+    served.let_go()  # no edit of this test stands in the way of the next
     for visitor in visitors:
         visitor.context.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.web.serving import SOURCE, TARGET
+from tests.web.serving import SOURCE, TARGET, WAITING
 
 PHONE = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True}
 
@@ -127,10 +127,11 @@ def test_nothing_jumps_between_form_run_and_result(visit, served):
     rail = "document.querySelector('.below').getBoundingClientRect().y"
     empty = page.evaluate(box), page.evaluate(rail)
     visitor.upload(served.clip)
-    visitor.words(SOURCE, f"{TARGET}, slowly")
+    visitor.words(SOURCE, WAITING)
     visitor.run()
     visitor.see("preview")
     running = page.evaluate(box), page.evaluate(rail)
+    served.let_go()
     visitor.finished()
     done = page.evaluate(box), page.evaluate(rail)
     assert empty == running == done
@@ -146,7 +147,7 @@ def test_a_phone_is_wide_enough(visit, served, scheme):
 
     assert fits()
     visitor.upload(served.clip)
-    visitor.words(SOURCE, f"{TARGET}\na green car on the road")
+    visitor.words(SOURCE, f"{WAITING}\na green car on the road")
     visitor.see("estimate")
     assert fits()
     visitor.picture(f"12-phone-form-{scheme}")
@@ -154,6 +155,7 @@ def test_a_phone_is_wide_enough(visit, served, scheme):
     visitor.see("preview")
     assert fits()
     assert page.evaluate("document.querySelector('.screen').getBoundingClientRect().top < window.innerHeight")
+    served.let_go()
     visitor.finished()
     assert fits()
     visitor.picture(f"13-phone-done-{scheme}")

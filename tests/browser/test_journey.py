@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.conftest import FOREIGN
-from tests.web.serving import SOURCE, TARGET
+from tests.web.serving import SOURCE, TARGET, WAITING
 
 TIMES = "[...document.querySelectorAll('.compare video')].map(v => v.currentTime)"
 
@@ -24,7 +24,7 @@ def test_upload_run_watch_compare(visit, served):
     page = visitor.open()
     visitor.picture("1-empty")
     visitor.upload(served.clip)
-    visitor.words(SOURCE, f"{TARGET}, slowly")
+    visitor.words(SOURCE, WAITING)
     visitor.see("estimate")
     page.wait_for_selector("#advice ins")
     assert "blue" in page.inner_text("#advice ins >> nth=0")
@@ -35,7 +35,8 @@ def test_upload_run_watch_compare(visit, served):
     visitor.picture("3-running")
     width = "parseFloat(document.querySelector('.bar span').style.inlineSize)"
     first = page.evaluate(width)
-    page.wait_for_function(f"{width} > {first}")
+    served.let_go()
+    page.wait_for_function(f"parseFloat(document.querySelector('.bar span')?.style.inlineSize ?? 100) > {first}")
     visitor.finished()
     page.wait_for_function(f"{TIMES}.every(t => t > 0.2)")  # both play
     page.click("[data-testid=play]")
@@ -54,7 +55,7 @@ def test_reloading_in_the_middle_loses_nothing(visit, served):
     visitor = visit()
     page = visitor.open()
     visitor.upload(served.clip)
-    visitor.words(SOURCE, f"{TARGET}, slowly")
+    visitor.words(SOURCE, WAITING)
     visitor.run()
     visitor.see("preview")
     assert "?job=" in page.url
@@ -62,6 +63,7 @@ def test_reloading_in_the_middle_loses_nothing(visit, served):
     visitor.see("status")
     page.goto(visitor.url)  # also without the address: the visitor's running edit comes back
     visitor.see("status")
+    served.let_go()
     visitor.finished()
     assert page.locator(".history li").count() == 1
 
@@ -70,7 +72,7 @@ def test_a_link_shows_the_edit_to_anybody_and_only_shows_it(visit, served):
     owner = visit()
     owner.open()
     owner.upload(served.clip)
-    owner.words(SOURCE, f"{TARGET}, slowly")
+    owner.words(SOURCE, WAITING)
     owner.run()
     owner.see("status")
     owner.find("copy-link").click()
@@ -82,10 +84,11 @@ def test_a_link_shows_the_edit_to_anybody_and_only_shows_it(visit, served):
     guest.see("status")  # it still runs, and the guest watches
     assert not guest.find("stop").is_visible()
     assert not page.locator("#form").is_visible()
+    served.let_go()
     guest.finished()
     assert page.get_by_text("Someone shared this edit with you.").is_visible()
     recipe = page.inner_text(".recipe")
-    assert SOURCE in recipe and TARGET in recipe and "Balanced" in recipe
+    assert SOURCE in recipe and WAITING in recipe and "Balanced" in recipe
     guest.picture("6-shared")
     guest.find("again").click()
     page.wait_for_selector("#clip video")
@@ -112,7 +115,7 @@ def test_stop_ends_within_a_step(visit, served):
     visitor = visit()
     visitor.open()
     visitor.upload(served.clip)
-    visitor.words(SOURCE, f"{TARGET}, slowly")
+    visitor.words(SOURCE, WAITING)
     visitor.run()
     visitor.see("preview")
     visitor.find("stop").click()
@@ -174,7 +177,7 @@ def test_who_comes_second_is_told_the_place_in_the_line(visit, served):
     for visitor in (first, second):
         visitor.open()
         visitor.upload(served.clip)
-        visitor.words(SOURCE, f"{TARGET}, slowly")
+        visitor.words(SOURCE, WAITING)
         visitor.run()
         visitor.see("status")
     assert "Next in line" in second.see("status").inner_text()

@@ -1,7 +1,8 @@
 """An engine without a model that behaves like the real one: reads the clip, takes steps, shows previews, writes files.
 
 The edit is a turn of the colours, so that a test and a person can tell edited frames from original ones. Words in the
-target change what happens: "fails" ends with an error for people, "slowly" takes more time a step.
+target change what happens: "fails" ends with an error for people, "waiting" stands still after a few steps until the
+file `<data>/go` is there.
 """
 
 import json
@@ -16,35 +17,41 @@ from editor.request import EditRequest
 from editor.settings import Settings
 
 STEP_SECONDS = 0.03
-SLOW_STEP_SECONDS = 0.15
+WAIT_AT = 5
 
 
 def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> tuple[EditResult, ...]:
     """See `editor.jobs.service.JobService`."""
     begun = time.monotonic()
-    pause = SLOW_STEP_SECONDS if any("slowly" in target for target in request.targets) else STEP_SECONDS
     emit(Progress(Stage.PREPARE, 0, 1))
     clip = read_clip(job_dir / "clip.mp4", request.start, request.end, request.fps, request.max_frames)
     for step in range(request.steps):
-        time.sleep(pause / 2)
-        emit(Progress(Stage.INVERT, step + 1, request.steps, pause * (request.steps * 1.5 - step / 2)))
-    return tuple(_edit(job_dir, request, clip, n, pause, emit, begun) for n in range(len(request.targets)))
+        time.sleep(STEP_SECONDS / 2)
+        emit(Progress(Stage.INVERT, step + 1, request.steps, STEP_SECONDS * (request.steps * 1.5 - step / 2)))
+    go = settings.data / "go"
+    return tuple(_edit(job_dir, request, clip, n, go, emit, begun) for n in range(len(request.targets)))
 
 
-def _edit(
-    job_dir: Path, request: EditRequest, clip: Clip, n: int, pause: float, emit: Emit, begun: float
-) -> EditResult:
+def _edit(folder: Path, request: EditRequest, clip: Clip, n: int, go: Path, emit: Emit, begun: float) -> EditResult:
+    target, steps = request.targets[n], request.steps
     goal = np.roll(clip.frames, 1 + n, axis=-1)
     noise = np.random.default_rng(0).integers(0, 256, clip.frames.shape, dtype=np.uint8)
-    for step in range(request.steps):
-        time.sleep(pause)
-        if "fails" in request.targets[n] and step == 3:
+
+    def show(step: int) -> None:
+        share = (step + 1) / steps
+        guess = (np.roll(noise, time.monotonic_ns() % 97) * (1 - share) + goal * share).astype(np.uint8)
+        emit(Progress(Stage.EDIT, step + 1, steps, STEP_SECONDS * (steps - step)))
+        emit(Preview(n, step + 1, steps, clip.frames, guess))
+
+    for step in range(steps):
+        time.sleep(STEP_SECONDS)
+        show(step)
+        if "fails" in target and step == 3:
             raise EditError("The colours ran out. Try a shorter clip.")
-        emit(Progress(Stage.EDIT, step + 1, request.steps, pause * (request.steps - step)))
-        share = (step + 1) / request.steps
-        guess = (noise * (1 - share) + goal * share).astype(np.uint8)
-        emit(Preview(n, step + 1, request.steps, clip.frames, guess))
-    return _write(job_dir / f"result-{n}", request, clip, goal, n, begun)
+        while "waiting" in target and step == WAIT_AT and not go.exists():
+            time.sleep(0.4)
+            show(step)
+    return _write(folder / f"result-{n}", request, clip, goal, n, begun)
 
 
 def _write(folder: Path, request: EditRequest, clip: Clip, edited: np.ndarray, n: int, begun: float) -> EditResult:
@@ -55,6 +62,8 @@ def _write(folder: Path, request: EditRequest, clip: Clip, edited: np.ndarray, n
     write_poster(edited, folder / "poster.webp")
     summary = {"vae_psnr": 34.2, "reconstruction_psnr": None, "unet_evaluations_per_frame": 4.0 * request.steps}
     summary |= {"frames": len(edited), "seconds": round(time.monotonic() - begun, 1), "inversion_cached": False}
-    (folder / "manifest.json").write_text(json.dumps({"request": request.to_dict(), **summary}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"request": request.to_dict(), "notes": list(clip.notes), **summary})
+    )
     names = ("edited.mp4", "side_by_side.mp4", "poster.webp", "manifest.json")
     return EditResult(request.targets[n], *(folder / name for name in names), summary)

@@ -21,6 +21,7 @@ ENGINE = "tests.web.fake_engine:run"
 QUICK = Timing(tick=0.05, poll=0.05, preview=0.1, follow=0.05)
 SOURCE = "a red car on the road"
 TARGET = "a blue car on the road"
+WAITING = "a blue waiting car on the road"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class Served:
     app: WebApp
     clip: Path
     """A short clip with a red square that moves."""
+
+    def let_go(self) -> None:
+        """End the waiting of "waiting" edits."""
+        (self.app.settings.data / "go").touch()
+
+    def hold(self) -> None:
+        """Make "waiting" edits wait from now on."""
+        (self.app.settings.data / "go").unlink(missing_ok=True)
 
     @property
     def service(self) -> JobService:

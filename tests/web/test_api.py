@@ -43,7 +43,7 @@ def test_submit_follow_result(client, served):
 
 
 def test_cancel_needs_the_owner(client, served):
-    answer = submit(client, served, targets=["a blue car driving slowly"], steps=80)
+    answer = submit(client, served, targets=["a waiting blue car"], steps=20)
     with pytest.raises(AppError, match=r"owner|made|started"):
         client.predict(answer["job"], "x" * 40, api_name="/cancel")
     client.predict(answer["job"], answer["owner"], api_name="/cancel")

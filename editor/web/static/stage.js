@@ -180,6 +180,17 @@ const facts = () => {
     make("div", { title: n.meaning }, make("dt", {}, n.label), make("dd", {}, n.value))));
 };
 
+// What the engine chose by itself, or could not do, is in the manifest.
+const remarks = () => {
+  const list = make("ul", { class: "remarks" });
+  const result = view.results[chosen];
+  if (!result) return null;
+  fetch(address(result.manifest)).then((answer) => answer.json()).then((manifest) => {
+    list.replaceChildren(...(manifest.notes || []).map((text) => make("li", {}, text)));
+  }).catch(() => {});
+  return list;
+};
+
 const recipe = () => {
   const rows = [["It shows", view.source], ...view.targets.map((t) => ["Asked for", t.text]), ...view.settings];
   return make("details", { class: "recipe" }, make("summary", {}, "How it was made"),
@@ -188,7 +199,7 @@ const recipe = () => {
 
 const drawBelow = () => {
   const open = below.querySelector("details")?.open ?? !job.mine;
-  below.replaceChildren(...[prompts(), actions(), facts(), recipe()].filter(Boolean));
+  below.replaceChildren(...[prompts(), actions(), facts(), remarks(), recipe()].filter(Boolean));
   if (open) below.querySelector("details").open = true;
 };
 
