@@ -58,7 +58,7 @@ class WebApp:
             "strict_cors": True,
             "blocked_paths": [str(self.settings.data / name) for name in ("jobs", "inversions", "jobs.sqlite")],
             "app_kwargs": {"middleware": [self.guard()], "docs_url": None, "redoc_url": None},
-            "footer_links": ["api", "settings"],
+            "footer_links": ["api"],
             "theme": theme(),
             "head": head(),
             "favicon_path": STATIC / "favicon.svg",

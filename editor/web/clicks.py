@@ -135,7 +135,7 @@ class Clicks:
         return self._shown(str(event.job), owner, request), self.desk.history(owner)
 
     def refresh(self, owner: str | None) -> list:
-        """A job ended: the list of edits shows it."""
+        """A job came to another state: the list of edits shows it."""
         return self.desk.history(owner)
 
     def again(self, event: gr.EventData) -> tuple:

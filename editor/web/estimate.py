@@ -17,7 +17,7 @@ from editor.web.words import compare
 
 log = logging.getLogger(__name__)
 
-FIRST_GUESS = {"demo": 0.012, "sd": 2.5}
+FIRST_GUESS = {"demo": 0.03, "sd": 2.5}
 """Seconds of one evaluation of one frame before anything was measured: two CPU cores, built-in model and SD 1.5."""
 FIRST_GUESS_CUDA = {"demo": 0.002, "sd": 0.03}
 WEIGHT = 0.5

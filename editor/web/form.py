@@ -32,6 +32,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Words": ("replace_window", "refine_window", "word_weights"),
     "Place and detail": (
         "blend",
+        "blend_region",
         "blend_threshold",
         "blend_start",
         "spatial_pixel_weight",
@@ -48,6 +49,7 @@ DEPENDS: dict[str, tuple[str, Any]] = {
     "null_text_inner_steps": ("inversion", "null_text"),
     "null_text_window": ("inversion", "null_text"),
     "self_attention_window": ("self_attention", "source_kv"),
+    "blend_region": ("blend", True),
     "blend_threshold": ("blend", True),
     "blend_start": ("blend", True),
 }

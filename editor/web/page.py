@@ -159,7 +159,7 @@ class Page:
             **QUIET,
         )
         self.stage.stop(do.stop, [self.owner], shown, **AT_ONCE)
-        self.stage.ended(do.refresh, [self.owner], [self.history], **AT_ONCE).then(**self._describe)
+        self.stage.moved(do.refresh, [self.owner], [self.history], **AT_ONCE).then(**self._describe)
         for part in (self.stage, self.history):
             again = part.again(do.again, None, [*self._shown_clip, *self._form], **QUIET)
             again.success(**self._picture).then(**self._describe)

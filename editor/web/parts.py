@@ -59,7 +59,7 @@ def word_chips(**options: Any) -> gr.HTML:  # noqa: ANN401
 
 
 def stage(**options: Any) -> gr.HTML:  # noqa: ANN401
-    """A job at work, or its result. Value: {job, mine, link, view}. Events: `stop`, `again`, `ended`, each {job}."""
+    """A job at work, or its result. Value: {job, mine, link, view}. Events: `stop`, `again`, `moved`, each {job}."""
     template = """
     <section class="stage" aria-label="Result">
       <p class="shared">Someone shared this edit with you. <a href="./">Make your own</a></p>

@@ -37,6 +37,7 @@ _OPEN = (
     f"{API}/heartbeat/{{session_hash}}",
     f"{API}/queue/data",
     f"{API}/call/{{api_name}}/{{event_id}}",
+    f"{API}/call/v2/{{api_name}}/{{event_id}}",
     f"{API}/upload_progress",
     f"{API}/file={{path_or_url:path}}",
 )
@@ -44,6 +45,7 @@ _OPEN = (
 _JSON = (
     f"{API}/run/{{api_name}}",
     f"{API}/call/{{api_name}}",
+    f"{API}/call/v2/{{api_name}}",
     f"{API}/queue/join",
     f"{API}/cancel",
     f"{API}/reset",
@@ -72,7 +74,6 @@ _CLOSED = {
         f"{API}/stream/{{session_hash}}/{{run}}/{{component_id}}/{{segment_id}}.{{ext}}",
         f"{API}/stream/{{session_hash}}/{{run}}/{{component_id}}/playlist-file",
         f"{API}/file/{{path:path}}",
-        f"{API}/call/v2/{{api_name}}/{{event_id}}",
         f"{API}/queue/status",
         f"{API}/vibe-code",
     ),
@@ -81,7 +82,6 @@ _CLOSED = {
         f"{API}/stream/{{event_id}}",
         f"{API}/stream/{{event_id}}/close",
         f"{API}/api/{{api_name}}",
-        f"{API}/call/v2/{{api_name}}",
         f"{API}/component_server",
         f"{API}/process_recording",
         f"{API}/vibe-edit",
@@ -120,7 +120,7 @@ def rule_for(method: str, path: str) -> tuple[Rule, dict[str, str]]:
 
 @cache
 def _compiled() -> tuple[tuple[tuple[str, re.Pattern[str]], Rule], ...]:
-    # Closed templates first: `call/v2/{api_name}` must not be taken for `call/{api_name}/{event_id}`.
+    # Closed templates first, so that no open one takes a request that is meant to be refused.
     ordered = sorted(table().items(), key=lambda item: item[1] is not Rule.CLOSED)
     return tuple(((method, _pattern(path)), rule) for (method, path), rule in ordered)
 

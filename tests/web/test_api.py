@@ -7,6 +7,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from editor.request import EditRequest
 from editor.web.api import NAMES
 from tests.web.serving import SOURCE, TARGET
 
@@ -69,6 +70,16 @@ def test_cancel_needs_the_owner(client, served):
 def test_what_cannot_be_done_is_said(client, served, changes, said):
     with pytest.raises(AppError, match=said):
         submit(client, served, **changes)
+
+
+def test_the_way_by_curl_works_too(served):
+    job = served.service.submit(
+        served.clip, EditRequest.from_preset("fast", source=SOURCE, targets=(TARGET,)), "o" * 40
+    )
+    for path, body in (("call/follow", {"data": [job.id]}), ("call/v2/follow", {"job": job.id})):
+        started = httpx.post(f"{served.url}/gradio_api/{path}", json=body, timeout=60)
+        heard = httpx.get(f"{served.url}/gradio_api/{path}/{started.json()['event_id']}", timeout=120).text
+        assert "event: complete" in heard and '"done"' in heard
 
 
 def test_unknown_jobs_are_unknown(client):

@@ -75,6 +75,7 @@ def test_only_the_pages_own_posts_are_open(name, status):
 @pytest.mark.parametrize(("name", "status"), [("submit", 200), ("predict", 404), ("secret", 404)])
 def test_only_the_promised_functions_can_be_called(name, status):
     assert post({}, f"{API}/call/{name}").status_code == status
+    assert post({}, f"{API}/call/v2/{name}").status_code == status
 
 
 def test_a_body_without_a_length_is_refused():

@@ -184,7 +184,7 @@ const facts = () => {
 const remarks = () => {
   const list = make("ul", { class: "remarks" });
   const result = view.results[chosen];
-  if (!result) return null;
+  if (!result) return list;
   fetch(address(result.manifest)).then((answer) => answer.json()).then((manifest) => {
     list.replaceChildren(...(manifest.notes || []).map((text) => make("li", {}, text)));
   }).catch(() => {});
@@ -194,12 +194,12 @@ const remarks = () => {
 const recipe = () => {
   const rows = [["It shows", view.source], ...view.targets.map((t) => ["Asked for", t.text]), ...view.settings];
   return make("details", { class: "recipe" }, make("summary", {}, "How it was made"),
-    make("dl", {}, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])));
+    make("dl", {}, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])), remarks());
 };
 
 const drawBelow = () => {
   const open = below.querySelector("details")?.open ?? !job.mine;
-  below.replaceChildren(...[prompts(), actions(), facts(), remarks(), recipe()].filter(Boolean));
+  below.replaceChildren(...[prompts(), actions(), facts(), recipe()].filter(Boolean));
   if (open) below.querySelector("details").open = true;
 };
 
@@ -237,10 +237,10 @@ const ask = async (id) => {
     if (answer.status >= 500) throw new Error(String(answer.status));
     if (!job || job.id !== id) return;
     failures = 0;
-    const ended = view && !view.final;
+    const before = view?.state;
     view = await answer.json();
     draw();
-    if (view.final && ended) trigger("ended", { job: id });
+    if (before !== view.state) trigger("moved", { job: id });
   } catch {
     failures += 1;
     if (job && job.id === id && failures > 2) line.textContent = "No connection. Trying again; the edit goes on meanwhile";
