@@ -34,9 +34,11 @@ class Run:
         return self.trajectory.unet_evaluations + fit + self.sampled.unet_evaluations
 
 
-def ask(*targets: str, preset: str = "balanced", source: str = SOURCE, **values: object) -> EditRequest:
-    """A valid request."""
-    return EditRequest.from_preset(preset, source=source, targets=targets or (source,), **values).validated()
+def ask(*targets: str, preset: str | None = None, source: str = SOURCE, **values: object) -> EditRequest:
+    """A valid request: a preset's, or one that stays the same whatever numbers the evaluation gives the presets."""
+    fixed = {"steps": 25, "guidance_scale": 7.5, "guidance_stop": 0.6} if preset is None else {}
+    asked = {"source": source, "targets": targets or (source,), **fixed, **values}
+    return EditRequest.from_preset(preset or "balanced", **asked).validated()
 
 
 def run_edit(

@@ -42,7 +42,7 @@ def test_replace_exchanges_words_in_place():
     assert (swap.method, swap.kind) == ("replace", "swap")
     assert torch.equal(swap.mapper, torch.eye(77))
     assert swap.changed_source == swap.changed_target == (2, 3)
-    assert swap.window == (0.0, ask(preset="balanced").replace_window)
+    assert swap.window == (0.0, ask().replace_window)
 
 
 def test_replace_spreads_a_word_of_several_tokens_evenly_and_loses_no_attention():
@@ -73,7 +73,7 @@ def test_replace_gathers_a_word_of_several_tokens_into_one():
 def test_refine_keeps_old_words_and_leaves_new_ones_alone():
     addition = plan("a red car", "a red car in the snow")
     assert (addition.method, addition.kind) == ("refine", "addition")
-    assert addition.window == (0.0, ask(preset="balanced").refine_window)
+    assert addition.window == (0.0, ask().refine_window)
     new = (4, 5, 6)
     assert addition.changed_target == new
     assert addition.changed_source == ()
