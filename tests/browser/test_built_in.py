@@ -29,7 +29,9 @@ def test_a_red_car_becomes_blue(chromium, tmp_path):
         visitor.see("preview")
         visitor.picture("14-built-in-running")
         visitor.finished()
-        visitor.picture("15-built-in-done")
+        page.evaluate("window.scrollTo(0, 0)")
+        page.wait_for_timeout(500)
+        visitor.picture("15-built-in-done", full=False)  # the picture in the README is one of these
         view = httpx.get(f"{served.url}/job/{page.url.split('job=')[1]}/view.json").json()
         poster = Image.open(io.BytesIO(httpx.get(f"{served.url}/{view['results'][0]['poster']}").content))
         assert bluer(np.asarray(poster.convert("RGB"))) > bluer(np.asarray(original(served, index)))
