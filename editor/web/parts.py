@@ -73,7 +73,7 @@ def stage(**options: Any) -> gr.HTML:  # noqa: ANN401
       <div class="below"></div>
       <p class="live" aria-live="polite"></p>
     </section>"""
-    return _part(template, "player", "stage", **options)
+    return _part(template, "player", "below", "stage", **options)
 
 
 def history(**options: Any) -> gr.HTML:  # noqa: ANN401
