@@ -309,7 +309,7 @@ def test_a_clip_of_one_frame_is_refused_in_words(models, tmp_path):
 
 
 def test_limits_are_the_callers(clip, models, tmp_path):
-    with pytest.raises(EditError, match=r"up to 0\.2 s"):
+    with pytest.raises(EditError, match=r"longer than the 0\.2 s that are allowed"):
         edit(clip, asked(), models, tmp_path, limits=Limits(seconds=0.2))
 
 
