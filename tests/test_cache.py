@@ -97,7 +97,7 @@ def _hammer(folder, value, done):
 
 
 def test_two_processes_may_write_at_once(tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     done = context.Queue()
     workers = [context.Process(target=_hammer, args=(tmp_path, float(v), done)) for v in (1, 2)]
     for worker in workers:

@@ -123,7 +123,7 @@ def test_offloading_on_the_cpu_is_said_to_be_useless(checkpoint):
 
 
 class Moved(torch.nn.Module):
-    """Notes where it is sent instead of going there."""
+    """Notes where it is sent, and goes there."""
 
     def __init__(self, name, log):
         super().__init__()
@@ -132,6 +132,7 @@ class Moved(torch.nn.Module):
 
     def to(self, device):
         self.log.append(f"{self.name} to {torch.device(device).type}")
+        self.weight = torch.nn.Parameter(torch.zeros(1, device=device))
         return self
 
     def forward(self, x):
