@@ -215,6 +215,13 @@ def test_other_weights_or_another_clip_make_another_one(clip, models, tmp_path):
     assert not edit(drawn, asked(), models, tmp_path / "c", cache=cache)[0].summary["inversion_cached"]
 
 
+def test_the_same_pictures_with_another_sound_share_one(clip, models, tmp_path):
+    cache = InversionCache(tmp_path / "cache", 10**9)
+    edit(clip, asked(), models, tmp_path / "a", cache=cache)
+    silent = write_clip(tmp_path / "silent.mp4")
+    assert edit(silent, asked(), models, tmp_path / "b", cache=cache)[0].summary["inversion_cached"]
+
+
 def test_a_cache_that_cannot_keep_it_is_a_note_not_an_error(clip, models, tmp_path):
     (result,) = edit(clip, asked(), models, tmp_path / "out", cache=InversionCache(tmp_path / "cache", 10))
     assert any("is not kept: the cache is set to" in note for note in read(result)["notes"])

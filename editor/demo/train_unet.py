@@ -94,10 +94,10 @@ def cached_latents(
 ) -> tuple[np.ndarray, torch.Tensor]:
     """Latents float16 (count, C, h, w) and token ids (count, 4, 77) of the training frames.
 
-    The latents are kept in `data` under the sum of the VAE's weights, so another VAE gets its own.
+    The latents are kept in `data` under the sum of the encoder's weights, so another encoder gets its own.
     """
     pictures = training_frames(count, data)
-    mark = sum(float(p.double().sum()) for p in vae.parameters())
+    mark = sum(float(p.double().sum()) for part in (vae.encoder, vae.quant_conv) for p in part.parameters())
     path = data / f"latents-{count}-{mark:.6f}.npy"
     if not path.exists():
         np.save(path, encoded(vae.to(device), pictures).half().cpu().numpy())

@@ -1,5 +1,6 @@
 """The clip as the model sees it: its latents at every noise level, found or recalled from the cache."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +49,13 @@ def find_source(session: Session, footage: Footage) -> Source:
 
 
 def _identity(session: Session, footage: Footage) -> dict[str, Any]:
-    """Everything that a trajectory depends on."""
-    request, clip = session.request, footage.clip
+    """Everything that a trajectory depends on.
+
+    The clip counts by the frames the model gets: its file may differ where the pictures do not, as in the sound.
+    """
+    request = session.request
     return {
-        "clip": footage.digest,
-        "interval": [clip.start, clip.end, clip.fps, len(clip.frames)],
+        "frames": hashlib.sha256(footage.frames.tobytes()).hexdigest(),
         "size": [footage.fit.scaled, footage.fit.padded],
         "model": session.models.revision,
         "dtype": str(session.models.dtype),
