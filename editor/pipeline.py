@@ -5,15 +5,13 @@ clip -> frames -> latents -> every noise level (inversion) -> edited latents -> 
 
 from pathlib import Path
 
-import numpy as np
-
 from editor.cache import InversionCache
-from editor.diffusion.latents import decode_latents
 from editor.diffusion.models import Models
 from editor.events import EditResult, Emit, Stage, ignore
 from editor.media import Limits
 from editor.method.sampling import Sampled
 from editor.request import EditRequest
+from editor.stages.finish import finished_frames
 from editor.stages.footage import Footage, read_footage
 from editor.stages.manifest import manifest
 from editor.stages.results import workplace, write_result
@@ -65,20 +63,12 @@ def _finish(
     out: Path,
     scratch: Path,
 ) -> EditResult:
-    """Decode target `index`, bring it to the clip's own size, and write its files."""
+    """Decode target `index` at the clip's own size, pass it by the safety checker if there is one, write its files."""
     meter, part = session.meter, (index, len(session.plans))
     with meter.stage(Stage.DECODE, part=part):
-        frames = _decoded(session, footage, sampled, index)
+        frames = finished_frames(session, footage, source, sampled, index)
+        if session.models.safety is not None:
+            session.models.safety.refuse_flagged(frames)
     with meter.stage(Stage.WRITE, part=part):
         report = manifest(session, footage, source, sampled, index, reconstruction)
         return write_result(out / str(index), scratch, footage, frames, session.plans[index].target, report)
-
-
-def _decoded(session: Session, footage: Footage, sampled: Sampled, index: int) -> np.ndarray:
-    """The frames of target `index` at the clip's own size, passed by the safety checker where there is one."""
-    models = session.models
-    frames = session.memory.within(lambda chunks: decode_latents(models.vae, sampled.latents[index], chunks.vae))
-    frames = footage.restored(frames)
-    if models.safety is not None:
-        models.safety.refuse_flagged(frames)
-    return frames

@@ -101,6 +101,7 @@ class EditRequest:
     )
     blend_threshold: float = option(0.3, "Map value from which a place counts as changed.", low=0.0, high=1.0)
     blend_start: float = option(0.2, "Part of the steps after which the blend begins.", low=0.0, high=1.0)
+    keep_detail: bool = option(True, "Give the clip's own detail back where the edit changed nothing.")
     spatial_pixel_weight: float = option(0.0, "Weight of the pixel difference to the source.", low=0.0, high=100.0)
     spatial_gradient_weight: float = option(0.0, "Weight of the difference of image gradients.", low=0.0, high=100.0)
     spatial_window: Window = option((0.6, 1.0), "Steps on which the spatial loss acts.", low=0.0, high=1.0)
@@ -218,6 +219,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "replace_window": 0.8,
         "refine_window": 0.4,
         "blend": False,
+        "keep_detail": False,
         "spatial_pixel_weight": 0.0,
         "spatial_gradient_weight": 0.0,
     },

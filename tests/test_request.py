@@ -30,6 +30,7 @@ def test_the_paper_preset_is_frozen():
         "as_published": True,
         "residual": 0.0,
         "blend": False,
+        "keep_detail": False,
         "spatial_pixel_weight": 0.0,
         "spatial_gradient_weight": 0.0,
     }

@@ -1,7 +1,7 @@
 """One configuration on the tasks of one clip: edited frames, and what they cost.
 
 The method runs through the same stages as `editor.pipeline.edit`, without files: frames come from the world, and the
-edited frames are judged as they leave the VAE.
+edited frames are judged before they are written.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from editor.cache import InversionCache
-from editor.diffusion.latents import decode_latents, encode_frames, plan_fit
+from editor.diffusion.latents import encode_frames, plan_fit
 from editor.diffusion.models import Models
 from editor.evaluation.baselines import CHUNK, round_trip, sdedit
 from editor.evaluation.configurations import Configuration
@@ -21,6 +21,7 @@ from editor.evaluation.tasks import Task, draw
 from editor.events import ignore
 from editor.media import Clip
 from editor.method.branches import planned_evaluations
+from editor.stages.finish import finished_frames
 from editor.stages.footage import Footage
 from editor.stages.session import Session
 from editor.stages.source import Source, find_source
@@ -92,7 +93,7 @@ def _edited(
     return [
         Outcome(
             task,
-            decode_latents(models.vae, sampled.latents[i], CHUNK),
+            finished_frames(session, footage, source, sampled, i),
             costs[i],
             tuple(traces[i]),
             rebuilt,

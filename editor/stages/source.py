@@ -4,6 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
+
 from editor.cache import content_key
 from editor.diffusion.latents import decode_latents, encode_frames, psnr, unpad_frames
 from editor.events import Stage
@@ -25,10 +28,13 @@ NULL_TEXT_FIELDS = (
 
 @dataclass(frozen=True)
 class Source:
-    """`vae_psnr` is what the VAE alone leaves of the clip, in dB; `cached` names what came from the cache."""
+    """`rebuilt` is the clip after the VAE alone, uint8 (F, h, w, 3) with the mirrored margin, and `vae_psnr` how near
+    that is to the clip, in dB; `cached` names what came from the cache.
+    """
 
     trajectory: Trajectory
     null_text: NullText | None
+    rebuilt: np.ndarray
     vae_psnr: float
     cached: tuple[str, ...]
 
@@ -36,7 +42,7 @@ class Source:
 def find_source(session: Session, footage: Footage) -> Source:
     """Encode and invert the clip and fit the null text, as far as the cache does not have them."""
     identity = _identity(session, footage)
-    trajectory, vae_psnr, known = _trajectory(session, footage, content_key(kind="trajectory", **identity))
+    trajectory, rebuilt, known = _trajectory(session, footage, content_key(kind="trajectory", **identity))
     cached = ("inversion",) if known else ()
     null_text = None
     if session.request.inversion == "null_text":
@@ -45,7 +51,8 @@ def find_source(session: Session, footage: Footage) -> Source:
         cached += ("null text",) if known else ()
     if cached:
         session.notes.append(f"{' and '.join(cached)} taken from the cache: this clip was inverted before")
-    return Source(trajectory, null_text, vae_psnr, cached)
+    vae_psnr = psnr(unpad_frames(rebuilt, footage.fit), footage.visible)
+    return Source(trajectory, null_text, rebuilt, vae_psnr, cached)
 
 
 def _identity(session: Session, footage: Footage) -> dict[str, Any]:
@@ -64,17 +71,16 @@ def _identity(session: Session, footage: Footage) -> dict[str, Any]:
     }
 
 
-def _trajectory(session: Session, footage: Footage, key: str) -> tuple[Trajectory, float, bool]:
-    """The trajectory, the VAE's PSNR, and whether they were in the cache."""
+def _trajectory(session: Session, footage: Footage, key: str) -> tuple[Trajectory, np.ndarray, bool]:
+    """The trajectory, the clip after the VAE, and whether they were in the cache."""
     meter, models = session.meter, session.models
     entry = session.cache.get(key) if session.cache else None
     if entry is not None:
         meter.skip(Stage.ENCODE, Stage.INVERT)
         with meter.stage(Stage.INVERT, message="taken from the cache"):
-            return Trajectory(entry.tensors["latents"].to(models.device), 0.0), entry.values["vae_psnr"], True
+            return Trajectory(entry.tensors["latents"].to(models.device), 0.0), entry.tensors["rebuilt"].numpy(), True
     with meter.stage(Stage.ENCODE, message=f"{len(footage.frames)} frames"):
         latents, rebuilt = session.memory.within(lambda chunks: _through_vae(session, footage, chunks))
-        vae_psnr = psnr(unpad_frames(rebuilt, footage.fit), footage.visible)
     embeddings = session.conditioning
     embedding = embeddings.source if session.request.inversion_prompt == "source" else embeddings.empty
 
@@ -92,11 +98,11 @@ def _trajectory(session: Session, footage: Footage, key: str) -> tuple[Trajector
     with meter.stage(Stage.INVERT, session.request.steps):
         trajectory = session.memory.within(run)
         meter.count(Stage.INVERT, trajectory.unet_evaluations)
-    _keep(session, key, {"latents": trajectory.latents}, {"vae_psnr": vae_psnr})
-    return trajectory, vae_psnr, False
+    _keep(session, key, {"latents": trajectory.latents, "rebuilt": torch.from_numpy(rebuilt)}, {})
+    return trajectory, rebuilt, False
 
 
-def _through_vae(session: Session, footage: Footage, chunks: Chunks) -> tuple[Any, Any]:
+def _through_vae(session: Session, footage: Footage, chunks: Chunks) -> tuple[torch.Tensor, np.ndarray]:
     """Latents of the clip, and the frames that decoding them gives."""
     vae = session.models.vae
     latents = encode_frames(vae, footage.frames, chunks.vae, session.models.device)

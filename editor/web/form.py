@@ -35,6 +35,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "blend_region",
         "blend_threshold",
         "blend_start",
+        "keep_detail",
         "spatial_pixel_weight",
         "spatial_gradient_weight",
         "spatial_window",
