@@ -24,8 +24,8 @@ class Configuration:
 
     `how`: "edit" runs the method with `preset` and the changed `fields`; "source" returns the clip untouched, "vae" the
     clip after the VAE's round trip, "truth" the right answer after it; "sdedit" denoises the clip from the part
-    `strength` of the noise. `frames` per clip; `first`: only so many of the tasks; None: all. `rebuild`: also measure
-    how well the clip itself comes back.
+    `strength` of the noise. `frames` per clip; `first`: only so many of the tasks; None: all. `ablation`: it is to be
+    compared with its preset, on the same tasks. `rebuild`: also measure how well the clip itself comes back.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Configuration:
     strength: float = 0.0
     frames: int = FRAMES
     first: int | None = None
+    ablation: bool = False
     rebuild: bool = False
 
     def request(self, tasks: Sequence[Task], model: str) -> EditRequest:
@@ -82,30 +83,38 @@ YARDSTICKS = (
     Configuration("frame_by_frame", "balanced, every frame by itself: no attention across frames", fields=ALONE),
 )
 
+ABLATION_TASKS = 16
+"""An ablation asks for a difference on the same tasks, which fewer of them show."""
+
+
+def _changed(preset: str, what: str, about: str, **fields: Any) -> Configuration:  # noqa: ANN401
+    """The preset with some fields changed."""
+    return Configuration(
+        f"{preset}_{what}", f"{preset}{about}", preset=preset, fields=fields, first=ABLATION_TASKS, ablation=True
+    )
+
+
 PAPER_ABLATIONS = (
-    Configuration("paper_frame_by_frame", "paper without attention across frames", preset="paper", fields=ALONE),
-    Configuration(
-        "paper_without_dense", "paper, sparse in all layers", preset="paper", fields={"dense_layers": "none"}
-    ),
-    Configuration(
-        "paper_without_null_text",
-        "paper without null-text optimisation: plain DDIM inversion",
-        preset="paper",
-        fields={"inversion": "ddim"},
-    ),
-    Configuration("paper_without_maps", "paper without the source's attention maps", preset="paper", fields=UNHINDERED),
-    Configuration("paper_with_loss", "paper with the pixel and gradient loss", preset="paper", fields=LOSS),
+    _changed("paper", "frame_by_frame", " without attention across frames", **ALONE),
+    _changed("paper", "without_dense", ", sparse in all layers", dense_layers="none"),
+    _changed("paper", "without_null_text", " without null-text optimisation: plain DDIM inversion", inversion="ddim"),
+    _changed("paper", "without_maps", " without the source's attention maps", **UNHINDERED),
+    _changed("paper", "with_loss", " with the pixel and gradient loss", **LOSS),
 )
 
 BALANCED_ABLATIONS = (
-    Configuration("balanced_without_dense", "balanced, no layer sees all frames", fields={"dense_layers": "none"}),
-    Configuration("balanced_without_maps", "balanced without the source's attention maps", fields=UNHINDERED),
-    Configuration("balanced_without_blend", "balanced without the blend by word masks", fields={"blend": False}),
-    Configuration("balanced_without_residual", "balanced without the source's residual", fields={"residual": 0.0}),
-    Configuration("balanced_from_empty", "balanced, guided away from nothing", fields={"guidance_base": "empty"}),
-    Configuration("balanced_not_pinned", "balanced, the source row denoised", fields={"inversion": "ddim"}),
-    Configuration("balanced_source_kv", "balanced with the source's keys", fields={"self_attention": "source_kv"}),
-    Configuration("balanced_with_loss", "balanced with the pixel and gradient loss", fields=LOSS),
+    _changed("balanced", "without_dense", ", no layer sees all frames", dense_layers="none"),
+    _changed("balanced", "without_maps", " without the source's attention maps", **UNHINDERED),
+    _changed("balanced", "without_blend", " without the blend", blend=False),
+    _changed(
+        "balanced", "attention_region", ", the blend's region from the words' attention", blend_region="attention"
+    ),
+    _changed("balanced", "without_detail", " without the clip's own detail given back", keep_detail=False),
+    _changed("balanced", "without_residual", " without the source's residual", residual=0.0),
+    _changed("balanced", "from_empty", ", guided away from nothing", guidance_base="empty"),
+    _changed("balanced", "not_pinned", ", the source row denoised", inversion="ddim"),
+    _changed("balanced", "source_kv", " with the source's keys", self_attention="source_kv"),
+    _changed("balanced", "with_loss", " with the pixel and gradient loss", **LOSS),
 )
 
 FRAME_COUNTS = tuple(

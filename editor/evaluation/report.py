@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 from typing import Any
 
 from editor.evaluation.goals import goals
@@ -50,6 +51,9 @@ COLUMNS = {
     "seconds": "seconds",
 }
 
+CHANGES = tuple(key for key in COLUMNS if not key.startswith("clip_") and key not in ("rebuilt", "seconds"))
+"""What is said of an ablation."""
+
 
 def page(
     results: Results,
@@ -57,16 +61,22 @@ def page(
     tasks: Sequence[Task],
     store: Store,
     searched: Sequence[Mapping[str, Any]],
+    ablations: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """The whole page. `results` by configuration, `about` says what each is; pictures come from `store`."""
+    """The whole page. `results` by configuration, `about` says what each is; pictures come from `store`.
+
+    `ablations`: which configurations are to be compared with which preset, on the same tasks.
+    """
     summaries = {name: summarise(records) for name, records in results.items()}
+    whole = {name: records for name, records in results.items() if name not in ablations}
     parts = [
         f"<h1>How far edits are from the right answer</h1><p>{len(tasks)} tasks at most.</p>{INTRODUCTION}",
-        f"<h2>Presets and what they are compared with</h2>{_comparison(results, about)}",
+        f"<h2>Presets and what they are compared with</h2>{_comparison(whole, about)}",
+        f"<h2>With one thing changed</h2>{_ablations(results, about, ablations)}" if ablations else "",
         f"<h2>The goals</h2>{_goals(summaries)}",
-        _figure("Quality against cost", quality_against_cost(results), "Up and to the left is better."),
+        _figure("Quality against cost", quality_against_cost(whole), "Up and to the left is better."),
         _figure("Quality against the number of frames", quality_against_frames(results), "The preset balanced."),
-        _figure("Error per step", error_per_step(results), "Root mean square over the latents, mean over tasks."),
+        _figure("Error per step", error_per_step(whole), "Root mean square over the latents, mean over tasks."),
         f"<h2>By kind of edit</h2>{_by_kind(results)}",
         f"<h2>Best, median and worst</h2>{_sheets(results, tasks, store)}",
         f"<h2>The search</h2>{_search(searched)}" if searched else "",
@@ -90,6 +100,24 @@ def _comparison(results: Results, about: Mapping[str, str]) -> str:
         for name, row in rows.items()
     ]
     return _table(["configuration", "tasks", *columns.values()], body)
+
+
+def _ablations(results: Results, about: Mapping[str, str], ablations: Mapping[str, str]) -> str:
+    """What each ablation has more or less than its preset on the tasks that both were run on."""
+    rows = []
+    for name, preset in ablations.items():
+        changed, plain = ({r.task: r for r in results.get(n, ())} for n in (name, preset))
+        both = [task for task in changed if task in plain]
+        if both:
+            ours, theirs = (_flat([records[task] for task in both]) for records in (changed, plain))
+            less = [_difference(ours[key], theirs[key]) for key in CHANGES]
+            rows.append((name, [_name(name, about.get(name, "")), str(len(both)), *less]))
+    text = "<p>Differences to the preset on the same tasks; of the errors, less is better.</p>"
+    return text + _table(["configuration", "tasks", *(COLUMNS[key] for key in CHANGES)], rows)
+
+
+def _difference(ours: float | None, theirs: float | None) -> str:
+    return "–" if ours is None or theirs is None else f"{ours - theirs:+.2f}"
 
 
 def _goals(summaries: Mapping[str, Mapping[str, Any]]) -> str:

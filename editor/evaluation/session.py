@@ -86,9 +86,9 @@ class Evaluation:
         """Write the report of what there is on `tasks`."""
         path = self.out / REPORT
         about = {c.name: c.about for c in configurations}
-        path.write_text(
-            page(self.results(configurations, tasks), about, tasks, self.plan.store, self.searched()), encoding="utf-8"
-        )
+        ablations = {c.name: c.preset for c in configurations if c.ablation}
+        text = page(self.results(configurations, tasks), about, tasks, self.plan.store, self.searched(), ablations)
+        path.write_text(text, encoding="utf-8")
         self.say(f"report: {path}")
         return path
 

@@ -50,6 +50,18 @@ def test_the_page_shows_tables_goals_plots_and_sheets(store):
     assert "The search" not in text
 
 
+def test_an_ablation_is_compared_on_the_tasks_it_shares(store):
+    changed = [record(task=r.task, kind=r.kind, metrics={**METRICS, "psnr": 18.0}) for r in store.all("balanced")[:4]]
+    results = {"balanced": store.all("balanced"), "balanced_without_blend": changed}
+    text = page(results, {}, TASKS, store, (), {"balanced_without_blend": "balanced", "paper_with_loss": "paper"})
+    section = text[text.index("With one thing changed") : text.index("The goals")]
+    shared = {r.task for r in changed}
+    exact = [r.metrics["psnr"] for r in store.all("balanced") if r.task in shared and r.kind in ("color", "look")]
+    assert f"<td>4</td><td>{18 - sum(exact) / len(exact):+.2f}</td>" in section
+    assert "paper_with_loss" not in text
+    assert "balanced_without_blend" not in text.replace(section, "")
+
+
 def test_the_search_is_shown_best_first(store):
     from editor.evaluation.summary import summarise
 
