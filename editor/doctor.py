@@ -154,7 +154,9 @@ def _cost(settings: Settings) -> list[Finding]:
 def _any_swap(request: EditRequest) -> ControlPlan:
     """A plan of the commonest kind of edit, for counting rows; its tensors do not matter."""
     nothing = torch.zeros(0)
-    return ControlPlan("", "", "replace", "swap", nothing, nothing, nothing, (0.0, request.replace_window), (1,), (1,))
+    return ControlPlan(
+        "", "", "replace", "swap", nothing, nothing, nothing, (0.0, request.replace_window), (1,), (1,), 1.0
+    )
 
 
 def measured_speed(device: torch.device, side: int = 1024, seconds: float = 0.5) -> float:

@@ -83,6 +83,12 @@ class EditRequest:
 
     replace_window: float = option(0.8, "Part of the steps with source maps when words are swapped.", low=0.0, high=1.0)
     refine_window: float = option(0.4, "Part of the steps with source maps when words are added.", low=0.0, high=1.0)
+    subject_window: float = option(
+        0.3, "The same, at most, where the main thing is replaced by another shape.", low=0.0, high=1.0
+    )
+    subject_guidance: float = option(
+        2.0, "How many times stronger guidance is where the main thing is replaced.", low=0.1, high=10.0
+    )
     word_weights: Mapping[str, float] = field(
         default_factory=dict,
         metadata={
@@ -218,6 +224,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dense_layers": "paper",
         "replace_window": 0.8,
         "refine_window": 0.4,
+        "subject_window": 1.0,
+        "subject_guidance": 1.0,
         "blend": False,
         "keep_detail": False,
         "spatial_pixel_weight": 0.0,

@@ -25,6 +25,8 @@ def test_the_paper_preset_is_frozen():
         "dense_layers": "paper",
         "replace_window": 0.8,
         "refine_window": 0.4,
+        "subject_window": 1.0,
+        "subject_guidance": 1.0,
         "self_attention": "own",
         "guidance_base": "empty",
         "as_published": True,

@@ -67,11 +67,14 @@ def _saved_vae(out: Path) -> AutoencoderKL:
 
 
 def save(module: nn.Module, folder: Path) -> None:
-    """Write one part as float16 safetensors; files of an earlier save leave first."""
+    """Write one part as float16 safetensors; files of an earlier save leave first, and so does the loader's path."""
     for old in folder.glob("*.safetensors*"):
         old.unlink()
     module.half().save_pretrained(folder, max_shard_size=SHARD, safe_serialization=True)
     module.float()
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("_name_or_path", None)
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def write_index(out: Path) -> None:

@@ -32,8 +32,10 @@ seeds of these clips were never trained on, and settings were chosen on other ta
 <p>PSNR and SSIM compare with the right answer, for colour and look edits. Of a subject or a place only the name is
 given, so those are judged by whether the result is nearer to the right answer than to any other subject or place
 ("recognised"), and by the part that must stay as it is. The temporal error is by how much frame-to-frame changes differ
-from those of the right answer, the warping error how much a point that moves along changes, both in levels of 255. Work
-is counted in UNet evaluations per frame, since that does not depend on the machine.</p>
+from those of the right answer, the warping error how much a point that moves along changes, both in levels of 255. A
+classifier that was trained on the world's pictures, and never on edits, says in how many frames it sees what was asked
+for: unlike the comparison with the right answer it does not mind where and how large a new subject stands. Work is
+counted in UNet evaluations per frame, since that does not depend on the machine.</p>
 """
 
 COLUMNS = {
@@ -42,6 +44,7 @@ COLUMNS = {
     "unchanged_psnr": "part that stays, dB",
     "changed_psnr": "changed part (color), dB",
     **{kind: f"{kind} recognised" for kind in KINDS},
+    "judged": "classifier agrees",
     "temporal_error": "temporal error",
     "warp_error": "warping error",
     "rebuilt": "clip rebuilt, dB",

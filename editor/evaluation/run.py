@@ -23,7 +23,7 @@ from editor.media import Clip
 from editor.method.branches import planned_evaluations
 from editor.stages.finish import finished_frames
 from editor.stages.footage import Footage
-from editor.stages.session import Session
+from editor.stages.session import Session, target_notes
 from editor.stages.source import Source, find_source
 from editor.stages.targets import reconstruction_psnr, sample_targets
 
@@ -97,7 +97,7 @@ def _edited(
             costs[i],
             tuple(traces[i]),
             rebuilt,
-            notes=sampled.notes[i],
+            notes=target_notes(session, i, sampled),
         )
         for i, task in enumerate(tasks)
     ]

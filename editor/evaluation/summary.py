@@ -37,6 +37,7 @@ def details(records: Sequence[Record]) -> dict[str, float | None]:
         "unchanged_ssim": _mean(records, "unchanged_ssim"),
         "warp_error": _mean(records, "warp_error"),
         "rebuilt": mean(r.rebuilt for r in records),
+        "judged": mean(r.extra.get("judged") for r in records),
         "clip_text": mean(r.extra.get("clip_text") for r in records),
         "clip_frames": mean(r.extra.get("clip_frames") for r in records),
         "seconds": mean(r.seconds for r in records),

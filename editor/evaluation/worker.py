@@ -2,7 +2,12 @@
 
 from typing import Self
 
+import cv2
+import numpy as np
+
 from editor.cache import InversionCache
+from editor.demo.judge import judged, load_judge
+from editor.demo.world import SIZE
 from editor.diffusion.models import Models, load_models
 from editor.evaluation.clip_score import ClipScore
 from editor.evaluation.configurations import Configuration
@@ -24,6 +29,7 @@ class Worker:
         self.plan = plan
         self.models = models
         self.cache = InversionCache(plan.inversions, CACHE_BYTES)
+        self.judge = load_judge()
         self.clip = ClipScore(plan.clip) if plan.clip else None
 
     @classmethod
@@ -41,7 +47,7 @@ class Worker:
         size = self.models.native_size
         drawn = draw(task, len(frames), size)
         answers = {value: rendered(scene, len(frames), size)[0] for value, scene in alternatives(task).items()}
-        named = identified(frames, answers)
+        named, wanted = identified(frames, answers), getattr(task.target, task.kind)
         return Record(
             configuration=configuration.name,
             task=task.id,
@@ -52,11 +58,19 @@ class Worker:
             settings=configuration.settings(),
             metrics=measure(frames, drawn.truth, drawn.unchanged, drawn.changed),
             identified=named,
-            right=named == str(getattr(task.target, task.kind)),
+            right=named == str(wanted),
             evaluations=outcome.evaluations,
             rebuilt=outcome.rebuilt,
             trace=outcome.trace,
             seconds=outcome.seconds,
             notes=outcome.notes,
-            extra=self.clip(frames, task.target_prompt) if self.clip else {},
+            extra={
+                "judged": self._judged(frames, task.kind, wanted),
+                **(self.clip(frames, task.target_prompt) if self.clip else {}),
+            },
         )
+
+    def _judged(self, frames: np.ndarray, kind: str, wanted: str | None) -> float:
+        """The share of frames in which a classifier of the world's pictures sees the wanted attribute."""
+        small = [cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for frame in frames]
+        return float(np.mean([said[kind] == wanted for said in judged(self.judge, np.stack(small))]))

@@ -116,13 +116,15 @@ class _Run:
         self.rows = row_schedule(request, plans)
         device = trajectory.latents.device
         self.plans = tuple(on_device(plan, device) for plan in plans)
+        scales = [plan.guidance for plan in plans]
+        self.guidance = torch.tensor(scales, dtype=trajectory.latents.dtype, device=device).view(-1, 1, 1, 1, 1)
         self.blend = Blend(denoiser.unet, plans, request, trajectory.noisiest.shape[-2:])
         self.source = trajectory.noisiest
         self.targets = trajectory.noisiest.expand(len(plans), *trajectory.noisiest.shape)
         self.vae_evaluations = 0.0
 
     def advance(self, step: int) -> torch.Tensor:
-        """Take one step; return the targets' guesses of the clean latents."""
+        """Take one step, with classifier-free guidance (arXiv 2207.12598); return the guesses of the clean latents."""
         schedule, rows = self.denoiser.schedule, self.rows[step]
         if self.request.inversion == "pinned":
             self.source = self.trajectory.latents[step]
@@ -131,20 +133,18 @@ class _Run:
         if rows.base:
             base_eps = eps[rows.first_base : rows.first_text]
             self.blend.observe(targets_eps - base_eps)
-            targets_eps = self._guided(step, base_eps, targets_eps)
+            targets_eps = base_eps + self.guidance * (targets_eps - base_eps)
         self.targets = schedule.step(step, self.targets, targets_eps)
         if rows.source:
-            source_eps = self._guided(step, eps[1], eps[0]) if rows.source_base else eps[0]
+            source_eps = eps[0]
+            if rows.source_base:
+                source_eps = eps[1] + guidance_at(self.request, step) * (eps[0] - eps[1])
             self._advance_source(step, source_eps)
         self.blend.update(step)
         if step in spatial_steps(self.request):
             self._regularise(step, targets_eps)
         self.targets = self.blend.mix(step, self.targets, self.trajectory.latents[step + 1])
         return schedule.clean(step + 1, self.targets, targets_eps)
-
-    def _guided(self, step: int, base: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """Classifier-free guidance (arXiv 2207.12598)."""
-        return base + guidance_at(self.request, step) * (text - base)
 
     def _advance_source(self, step: int, eps: torch.Tensor) -> None:
         """A pinned source gives the targets a share of what it would lose in this step; another one takes the step."""

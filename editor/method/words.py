@@ -5,7 +5,6 @@ sentences differ in length. Alignment is by words; a word is what stands between
 punctuation.
 """
 
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from transformers import CLIPTokenizer
 
 from editor.diffusion.prompts import Tokens, tokenise
 from editor.events import EditError
+from editor.method.phrases import bare, main_thing
 from editor.request import EditRequest, Window
 
 
@@ -25,7 +25,8 @@ class ControlPlan:
     `mapper` (T, T): row s says where the source token s goes; every row adds up to one, or to zero where the token has
     no counterpart. `share` (T,): for each target token the share taken from the source's maps (1) rather than the
     target's own (0). `weights` (T,): strength of each target token. `window`: the steps on which maps are taken over.
-    `changed_source`, `changed_target`: token positions of the words that differ.
+    `changed_source`, `changed_target`: token positions of the words that differ. `guidance`: this target's guidance
+    scale on guided steps. `note`: a sentence on what was chosen for these words and why, or nothing.
     """
 
     source: str
@@ -38,6 +39,8 @@ class ControlPlan:
     window: Window
     changed_source: tuple[int, ...]
     changed_target: tuple[int, ...]
+    guidance: float
+    note: str = ""
 
 
 def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIPTokenizer) -> ControlPlan:
@@ -45,7 +48,7 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
     ours, theirs = tokenise(tokenizer, source), tokenise(tokenizer, target)
     pairs = align(ours.words, theirs.words)
     in_place = [(i, i) for i in range(len(ours.words))] if len(ours.words) == len(theirs.words) else []
-    equal_in_place = [(i, j) for i, j in in_place if _bare(ours.words[i]) == _bare(theirs.words[j])]
+    equal_in_place = [(i, j) for i, j in in_place if bare(ours.words[i]) == bare(theirs.words[j])]
     # differs from Prompt-to-Prompt: of equal length is not enough, the words must also stand at their old places
     swaps = bool(in_place) and len(equal_in_place) >= len(pairs)
     matched = equal_in_place if swaps else pairs
@@ -55,18 +58,33 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
     share = torch.ones(len(theirs.ids))
     if not swaps:
         share[list(_places(theirs, new))] = 0.0
+    kind = _kind(gone, new)
+    subject = main_thing(theirs.words, new) if kind == "swap" else None
+    window, guidance, note = _strength(request, request.replace_window if swaps else request.refine_window, subject)
     return ControlPlan(
         source=source,
         target=target,
         method="replace" if swaps else "refine",
-        kind=_kind(gone, new),
+        kind=kind,
         mapper=mapper,
         share=share,
         weights=_weights(theirs, request.word_weights, (*request.targets, target)),
-        window=(0.0, request.replace_window if swaps else request.refine_window),
+        window=(0.0, window),
         changed_source=_places(ours, gone),
         changed_target=_places(theirs, new),
+        guidance=guidance,
+        note=note,
     )
+
+
+def _strength(request: EditRequest, window: float, subject: str | None) -> tuple[float, float, str]:
+    """Until when maps are taken over, the guidance scale, and what to say where another main thing changes them."""
+    plain = (window, request.guidance_scale)
+    until, guidance = min(window, request.subject_window), request.guidance_scale * request.subject_guidance
+    if subject is None or (until, guidance) == plain:
+        return (*plain, "")
+    reason = f"“{subject}” replaces the main thing, whose shape must give way"
+    return until, guidance, f"{reason}: guidance scale {guidance:g}, source maps on {until:.0%} of the steps"
 
 
 def on_device(plan: ControlPlan, device: torch.device) -> ControlPlan:
@@ -77,7 +95,7 @@ def on_device(plan: ControlPlan, device: torch.device) -> ControlPlan:
 
 def align(source: Sequence[str], target: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs (i, j) of equal words in order, as many as possible (longest common subsequence)."""
-    a, b = [_bare(w) for w in source], [_bare(w) for w in target]
+    a, b = [bare(w) for w in source], [bare(w) for w in target]
     best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]  # best[i][j]: the most pairs from a[i:], b[j:]
     for i in reversed(range(len(a))):
         for j in reversed(range(len(b))):
@@ -140,19 +158,14 @@ def _kind(gone: Sequence[int], new: Sequence[int]) -> str:
 
 def _weights(tokens: Tokens, wanted: Mapping[str, float], targets: Sequence[str]) -> torch.Tensor:
     """Strength of each token of the target prompt, 1 where nothing was asked."""
-    known = {_bare(word) for prompt in targets for word in prompt.split()}
+    known = {bare(word) for prompt in targets for word in prompt.split()}
     for word in wanted:
-        if _bare(word) not in known:
+        if bare(word) not in known:
             raise EditError(
                 f"word_weights names '{word}', which no target prompt has. Words: {', '.join(sorted(known))}."
             )
-    strengths = {_bare(word): strength for word, strength in wanted.items()}
+    strengths = {bare(word): strength for word, strength in wanted.items()}
     weights = torch.ones(len(tokens.ids))
     for word, places in zip(tokens.words, tokens.positions, strict=True):
-        weights[list(places)] = strengths.get(_bare(word), 1.0)
+        weights[list(places)] = strengths.get(bare(word), 1.0)
     return weights
-
-
-def _bare(word: str) -> str:
-    """The word without case and outer punctuation, or the word itself when nothing else is left."""
-    return word.strip(string.punctuation).casefold() or word

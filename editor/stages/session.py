@@ -80,10 +80,10 @@ def check_request(request: EditRequest) -> EditRequest:
 
 def target_notes(session: Session, index: int, sampled: Sampled) -> tuple[str, ...]:
     """What there is to say about one target's prompt."""
-    same = ()
-    if session.plans[index].kind == "same":
-        same = ("the target prompt says the same as the source prompt: this only reconstructs the clip",)
-    return (*same, *sampled.notes[index])
+    plan, said = session.plans[index], ()
+    if plan.kind == "same":
+        said = ("the target prompt says the same as the source prompt: this only reconstructs the clip",)
+    return (*said, *([plan.note] if plan.note else []), *sampled.notes[index])
 
 
 def _embedded(request: EditRequest, models: Models) -> Conditioning:

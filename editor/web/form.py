@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "as_published",
     ),
     "From frame to frame": ("frame_attention", "dense_layers"),
-    "Words": ("replace_window", "refine_window", "word_weights"),
+    "Words": ("replace_window", "refine_window", "subject_window", "subject_guidance", "word_weights"),
     "Place and detail": (
         "blend",
         "blend_region",

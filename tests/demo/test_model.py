@@ -23,6 +23,11 @@ def test_it_is_laid_out_like_stable_diffusion_and_small():
     assert scheduler["clip_sample"] is False and scheduler["set_alpha_to_one"] is False
 
 
+def test_no_config_names_the_folder_it_was_trained_in():
+    for config in FOLDER.glob("*/config.json"):
+        assert "_name_or_path" not in json.loads(config.read_text())
+
+
 def test_plain_diffusers_generates_from_a_prompt():
     from diffusers import StableDiffusionPipeline
 

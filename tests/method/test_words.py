@@ -28,6 +28,40 @@ def plain_mapper(groups: list[tuple[list[int], list[int]]]) -> torch.Tensor:
     return mapper
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "thing"),
+    [
+        ("an orange car is moving in the desert", "an orange fox is moving in the desert", "fox"),
+        ("a yellow turtle in the snow", "a snowman in the snow", "snowman"),
+        ("a picture of a red apple", "a picture of a red dinosaur", "dinosaur"),
+        ("a cat running in a field", "a dog running in a field", "dog"),
+        ("a man riding a horse", "a man riding a bike", "bike"),
+        ("a boat, seen at night", "a whale, seen at night", "whale"),
+        ("a red car on the road", "a blue car on the road", None),  # a quality
+        ("a jeep car is moving", "a sports car is moving", None),
+        ("a car on the road", "a car in the snow", None),  # a setting
+        ("a car on the road at night", "a car on the road at sunset", None),
+        ("a photo of a car", "a painting of a car", None),  # a look
+        ("a car", "a car in the snow", None),  # nothing is replaced
+        ("a car in the snow", "a car", None),
+        ("a car", "a car", None),
+        ("ein Auto auf der Strasse", "ein Hund auf der Strasse", None),  # only English is read
+    ],
+)
+def test_the_main_thing_is_told_from_qualities_and_settings(source, target, thing):
+    values = {"guidance_scale": 2.0, "subject_guidance": 2.5, "replace_window": 0.8, "subject_window": 0.25}
+    found = plan(source, target, refine_window=0.8, **values)
+    assert (found.window[1], found.guidance) == ((0.25, 5.0) if thing else (0.8, 2.0))
+    assert f"“{thing}”" in found.note if thing else found.note == ""
+
+
+def test_another_main_thing_is_edited_as_any_other_where_nothing_else_is_asked():
+    found = plan("a cat", "a dog", subject_window=1.0, subject_guidance=1.0)
+    assert (found.window, found.guidance, found.note) == ((0.0, ask().replace_window), ask().guidance_scale, "")
+    never_longer = plan("a cat", "a dog", replace_window=0.1, subject_window=0.5)
+    assert never_longer.window == (0.0, 0.1)
+
+
 def test_equal_prompts_map_every_token_to_itself():
     same = plan("a red car", "a red car")
     assert same.method == "replace"

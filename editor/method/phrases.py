@@ -1,0 +1,55 @@
+"""What a changed word is in its sentence, as far as English function words tell. Plain text work, no torch."""
+
+import string
+from collections.abc import Sequence
+
+DETERMINERS = frozenset("a an the this that these those his her its their my your our some two three".split())
+PREPOSITIONS = frozenset(
+    "in on at by with without to into onto from over under near behind beside through across along around between "
+    "among against inside outside above below as like while and during".split()
+)
+VERBS = frozenset("is are was were be has have".split())
+
+
+def bare(word: str) -> str:
+    """The word without case and outer punctuation, or the word itself when nothing else is left."""
+    return word.strip(string.punctuation).casefold() or word
+
+
+def main_thing(words: Sequence[str], new: Sequence[int]) -> str | None:
+    """The first of the words with the indices `new` that names the main thing of its sentence, or None.
+
+    That is a word that ends a noun phrase ("fox" in "a red fox in the snow", not "red") which no preposition brings in
+    (not "snow"). "of" is no such preposition: "a picture of a fox" is about the fox. Where the words are of another
+    language nothing is found.
+    """
+    return next((bare(words[i]) for i in new if _ends_phrase(words, i) and not _is_setting(words, i)), None)
+
+
+def _ends_phrase(words: Sequence[str], index: int) -> bool:
+    """Whether the word is a noun by its place: the sentence, the clause or the phrase ends behind it."""
+    if _is_function(bare(words[index])) or _is_participle(bare(words[index])):
+        return False
+    if index + 1 == len(words) or words[index][-1] in string.punctuation:
+        return True
+    follower = bare(words[index + 1])
+    return follower != "of" and (_is_function(follower) or _is_participle(follower))
+
+
+def _is_setting(words: Sequence[str], index: int) -> bool:
+    """Whether a preposition stands before the word's phrase."""
+    for word in reversed(words[:index]):
+        before = bare(word)
+        if word[-1] in string.punctuation or before in VERBS or before == "of" or _is_participle(before):
+            return False
+        if before in PREPOSITIONS:
+            return True
+    return False
+
+
+def _is_function(word: str) -> bool:
+    return word in DETERMINERS or word in PREPOSITIONS or word in VERBS or word == "of"
+
+
+def _is_participle(word: str) -> bool:
+    return word.endswith("ing") and len(word) > 4
