@@ -66,7 +66,7 @@ class Blend:
         for j, before in enumerate(self.masks):
             mask = None
             if step == self.start or before is not None:
-                mask = change_mask(self._found(j), self.request.blend_threshold)
+                mask = change_mask(self._found(j), self.request.blend_threshold, self.plans[j].setting)
             masks.append(before if mask is None else mask)
         self.masks = tuple(masks)
 

@@ -13,6 +13,10 @@ MAP_SIDE = 16
 FLAT = 0.75
 """A mask that covers more than this part of the picture localises nothing: most of the picture would change anyway."""
 
+FLAT_SETTING = 0.33
+"""The same where the setting is another one: what is more than a single thing of it concerns the whole picture, also
+where old and new setting happen to agree."""
+
 
 class WordMaps:
     """Running means of text attention maps, one per name, over the layers of one level and the steps so far.
@@ -84,13 +88,13 @@ def map_level(unet: UNet2DConditionModel, size: tuple[int, int]) -> int | None:
     return min(levels, key=lambda level: abs(math.log2(max(size) / 2**level / MAP_SIDE)), default=None)
 
 
-def change_mask(maps: Sequence[torch.Tensor | None], threshold: float) -> torch.Tensor | None:
+def change_mask(maps: Sequence[torch.Tensor | None], threshold: float, setting: bool = False) -> torch.Tensor | None:
     """Where the edit may happen, boolean (F, h, w): one of the `maps` is above `threshold`.
 
-    None when nothing is localised: no map, or the mask covers more than `FLAT` of the picture.
+    None when nothing is localised: no map, or the mask covers more than `FLAT` of the picture, or `FLAT_SETTING`.
     """
     known = [found for found in maps if found is not None]
     if not known:
         return None
     mask = torch.stack(known).amax(0) > threshold
-    return None if mask.float().mean() > FLAT else mask
+    return None if mask.float().mean() > (FLAT_SETTING if setting else FLAT) else mask

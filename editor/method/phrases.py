@@ -26,6 +26,11 @@ def main_thing(words: Sequence[str], new: Sequence[int]) -> str | None:
     return next((bare(words[i]) for i in new if _ends_phrase(words, i) and not _is_setting(words, i)), None)
 
 
+def new_setting(words: Sequence[str], new: Sequence[int]) -> bool:
+    """Whether one of the words with the indices `new` says where or when ("snow" in "a car in the snow")."""
+    return any(_ends_phrase(words, i) and _is_setting(words, i) for i in new)
+
+
 def _ends_phrase(words: Sequence[str], index: int) -> bool:
     """Whether the word is a noun by its place: the sentence, the clause or the phrase ends behind it."""
     if _is_function(bare(words[index])) or _is_participle(bare(words[index])):

@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 
 from editor.diffusion.prompts import Tokens, tokenise
 from editor.events import EditError
-from editor.method.phrases import bare, main_thing
+from editor.method.phrases import bare, main_thing, new_setting
 from editor.request import EditRequest, Window
 
 
@@ -26,7 +26,8 @@ class ControlPlan:
     no counterpart. `share` (T,): for each target token the share taken from the source's maps (1) rather than the
     target's own (0). `weights` (T,): strength of each target token. `window`: the steps on which maps are taken over.
     `changed_source`, `changed_target`: token positions of the words that differ. `guidance`: this target's guidance
-    scale on guided steps. `note`: a sentence on what was chosen for these words and why, or nothing.
+    scale on guided steps. `setting`: whether the words say where or when it happens. `note`: a sentence on what was
+    chosen for these words and why, or nothing.
     """
 
     source: str
@@ -40,6 +41,7 @@ class ControlPlan:
     changed_source: tuple[int, ...]
     changed_target: tuple[int, ...]
     guidance: float
+    setting: bool = False
     note: str = ""
 
 
@@ -73,6 +75,7 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
         changed_source=_places(ours, gone),
         changed_target=_places(theirs, new),
         guidance=guidance,
+        setting=new_setting(theirs.words, new),
         note=note,
     )
 

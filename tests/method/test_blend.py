@@ -71,6 +71,15 @@ def test_the_mask_joins_both_prompts_and_refuses_flat_maps():
     assert change_mask([one, torch.rand(2, 8, 8) * 0.2 + 0.8], 0.3) is None
 
 
+def test_a_new_setting_that_is_more_than_one_thing_concerns_the_whole_picture():
+    found = torch.zeros(2, 8, 8)
+    found[:, 4:] = 1.0  # the ground, say
+    assert change_mask([found], 0.3, setting=True) is None
+    assert change_mask([found], 0.3).float().mean() == 0.5
+    found[:, 6:] = 0.0  # a bench
+    assert change_mask([found], 0.3, setting=True).float().mean() == 0.25
+
+
 @pytest.mark.parametrize(
     ("layout", "size", "level"),
     [("sd15", (64, 64), 2), ("sd15", (32, 32), 1), ("sd15", (96, 96), 2), ("demo", (24, 24), 1), ("demo", (12, 24), 1)],

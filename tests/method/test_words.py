@@ -55,6 +55,21 @@ def test_the_main_thing_is_told_from_qualities_and_settings(source, target, thin
     assert f"“{thing}”" in found.note if thing else found.note == ""
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "found"),
+    [
+        ("a car on the road", "a car in the snow", True),
+        ("a car on the road", "a car on the road, at sunset", True),
+        ("a car", "a car in a small forest", True),
+        ("a car on the red road", "a car on the blue road", False),
+        ("a car on the road", "a bus on the road", False),
+        ("a car in the snow", "a car", False),
+    ],
+)
+def test_another_setting_is_told_by_its_preposition(source, target, found):
+    assert plan(source, target).setting is found
+
+
 def test_another_main_thing_is_edited_as_any_other_where_nothing_else_is_asked():
     found = plan("a cat", "a dog", subject_window=1.0, subject_guidance=1.0)
     assert (found.window, found.guidance, found.note) == ((0.0, ask().replace_window), ask().guidance_scale, "")
