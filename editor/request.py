@@ -87,7 +87,7 @@ class EditRequest:
         0.3, "The same, at most, where the main thing is replaced by another shape.", low=0.0, high=1.0
     )
     subject_guidance: float = option(
-        2.0, "How many times stronger guidance is where the main thing is replaced.", low=0.1, high=10.0
+        1.5, "How many times stronger guidance is where the main thing is replaced.", low=0.1, high=10.0
     )
     word_weights: Mapping[str, float] = field(
         default_factory=dict,
@@ -105,7 +105,7 @@ class EditRequest:
         "How that region is found: by the words' attention, or by where the two prompts' predictions differ.",
         choices=("attention", "difference"),
     )
-    blend_threshold: float = option(0.45, "Map value from which a place counts as changed.", low=0.0, high=1.0)
+    blend_threshold: float = option(0.3, "Map value from which a place counts as changed.", low=0.0, high=1.0)
     blend_start: float = option(0.2, "Part of the steps after which the blend begins.", low=0.0, high=1.0)
     keep_detail: bool = option(True, "Give the clip's own detail back where the edit changed nothing.")
     spatial_pixel_weight: float = option(0.0, "Weight of the pixel difference to the source.", low=0.0, high=100.0)
@@ -235,12 +235,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     # UNet evaluations per frame: N inversion, 2N source and target, and one more on each guided step.
     "balanced": {
         "steps": 26,
-        "guidance_scale": 1.5,
+        "guidance_scale": 2.0,
         "guidance_stop": 0.4,
     },  # 26 + 52 + 11 = 89; a further target 26 + 11 = 37
     "fast": {
         "steps": 19,
-        "guidance_scale": 1.5,
+        "guidance_scale": 2.0,
         "guidance_stop": 0.4,
     },  # 19 + 38 + 8 = 65; a further target 19 + 8 = 27
 }
