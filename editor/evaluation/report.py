@@ -75,7 +75,7 @@ def page(
     parts = [
         f"<h1>How far edits are from the right answer</h1><p>{len(tasks)} tasks at most.</p>{INTRODUCTION}",
         f"<h2>Presets and what they are compared with</h2>{_comparison(whole, about)}",
-        f"<h2>With one thing changed</h2>{_ablations(results, about, ablations)}" if ablations else "",
+        _ablations(results, about, ablations),
         f"<h2>The goals</h2>{_goals(summaries)}",
         _figure("Quality against cost", quality_against_cost(whole), "Up and to the left is better."),
         _figure("Quality against the number of frames", quality_against_frames(results), "The preset balanced."),
@@ -106,17 +106,20 @@ def _comparison(results: Results, about: Mapping[str, str]) -> str:
 
 
 def _ablations(results: Results, about: Mapping[str, str], ablations: Mapping[str, str]) -> str:
-    """What each ablation has more or less than its preset on the tasks that both were run on."""
+    """What each ablation has more or less than its preset on the tasks that both were run on; nothing without any."""
     rows = []
     for name, preset in ablations.items():
         changed, plain = ({r.task: r for r in results.get(n, ())} for n in (name, preset))
         both = [task for task in changed if task in plain]
         if both:
             ours, theirs = (_flat([records[task] for task in both]) for records in (changed, plain))
-            less = [_difference(ours[key], theirs[key]) for key in CHANGES]
-            rows.append((name, [_name(name, about.get(name, "")), str(len(both)), *less]))
+            change = [_difference(ours[key], theirs[key]) for key in CHANGES]
+            rows.append((name, [_name(name, about.get(name, "")), str(len(both)), *change]))
+    if not rows:
+        return ""
     text = "<p>Differences to the preset on the same tasks; of the errors, less is better.</p>"
-    return text + _table(["configuration", "tasks", *(COLUMNS[key] for key in CHANGES)], rows)
+    table = _table(["configuration", "tasks", *(COLUMNS[key] for key in CHANGES)], rows)
+    return f"<h2>With one thing changed</h2>{text}{table}"
 
 
 def _difference(ours: float | None, theirs: float | None) -> str:

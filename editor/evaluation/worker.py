@@ -65,12 +65,12 @@ class Worker:
             seconds=outcome.seconds,
             notes=outcome.notes,
             extra={
-                "judged": self._judged(frames, task.kind, wanted),
+                "judged": self.agreed(frames, task.kind, wanted),
                 **(self.clip(frames, task.target_prompt) if self.clip else {}),
             },
         )
 
-    def _judged(self, frames: np.ndarray, kind: str, wanted: str | None) -> float:
+    def agreed(self, frames: np.ndarray, kind: str, wanted: str | None) -> float:
         """The share of frames in which a classifier of the world's pictures sees the wanted attribute."""
         small = [cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for frame in frames]
         return float(np.mean([said[kind] == wanted for said in judged(self.judge, np.stack(small))]))

@@ -3,7 +3,7 @@
 An autoencoder loses detail everywhere, also where nothing was edited. What it loses is known: the clip less its own
 round trip. That loss is added to the edited frames where they hardly differ from the round trip. Ours; the
 literature's nearest relative is the paste of the original outside a mask (Blended Latent Diffusion, arXiv 2206.02779,
-section 3.3), which needs a mask and makes a seam at its border.
+section 3.3), which needs a mask.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 ALONE = 4.0
-"""Up to this many levels of 255 between edit and round trip a place counts as left alone: less than an eye sees."""
+"""Up to this many levels of 255 between edit and round trip a place counts as left alone; set by hand."""
 
 CHANGED = 16.0
 """From this many levels on it counts as changed and gets nothing; between the two the share falls evenly."""

@@ -3,12 +3,13 @@
 import string
 from collections.abc import Sequence
 
-DETERMINERS = frozenset("a an the this that these those his her its their my your our some two three".split())
+DETERMINERS = frozenset("a an the this these those his her its their my your our some two three".split())
 PREPOSITIONS = frozenset(
     "in on at by with without to into onto from over under near behind beside through across along around between "
-    "among against inside outside above below as like while and during".split()
+    "among against inside outside above below as like during".split()
 )
-VERBS = frozenset("is are was were be has have".split())
+CLAUSE_WORDS = frozenset("is are was were be has have and or while who which that of".split())
+"""Words that end a phrase and bring in none: verbs, conjunctions, and "of"."""
 
 
 def bare(word: str) -> str:
@@ -27,7 +28,11 @@ def main_thing(words: Sequence[str], new: Sequence[int]) -> str | None:
 
 
 def new_setting(words: Sequence[str], new: Sequence[int]) -> bool:
-    """Whether one of the words with the indices `new` says where or when ("snow" in "a car in the snow")."""
+    """Whether one of the words with the indices `new` is a noun that a preposition brings in.
+
+    Mostly that says where or when ("snow" in "a car in the snow"); it may also be a thing beside the main one ("hat"
+    in "a man with a hat").
+    """
     return any(_ends_phrase(words, i) and _is_setting(words, i) for i in new)
 
 
@@ -45,7 +50,7 @@ def _is_setting(words: Sequence[str], index: int) -> bool:
     """Whether a preposition stands before the word's phrase."""
     for word in reversed(words[:index]):
         before = bare(word)
-        if word[-1] in string.punctuation or before in VERBS or before == "of" or _is_participle(before):
+        if word[-1] in string.punctuation or before in CLAUSE_WORDS or _is_participle(before):
             return False
         if before in PREPOSITIONS:
             return True
@@ -53,7 +58,7 @@ def _is_setting(words: Sequence[str], index: int) -> bool:
 
 
 def _is_function(word: str) -> bool:
-    return word in DETERMINERS or word in PREPOSITIONS or word in VERBS or word == "of"
+    return word in DETERMINERS or word in PREPOSITIONS or word in CLAUSE_WORDS
 
 
 def _is_participle(word: str) -> bool:

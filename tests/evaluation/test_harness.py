@@ -6,7 +6,8 @@ from editor.evaluation.configurations import Configuration
 from editor.evaluation.harness import execute
 from editor.evaluation.plan import Plan
 from editor.evaluation.records import Store
-from editor.evaluation.tasks import load_tasks
+from editor.evaluation.tasks import draw, load_tasks
+from editor.evaluation.worker import Worker
 
 TASKS = load_tasks("report", 8)
 UNTOUCHED = Configuration("untouched", "", "source", frames=2)
@@ -70,6 +71,14 @@ def test_a_record_says_what_was_recognised(plan):
         assert kept.frames == 2 and kept.model == "another" and kept.cost == 0
         assert kept.metrics["unchanged_psnr"] == (None if task.kind == "look" else 99.0)
         assert plan.store.frames("untouched", task.id) is not None
+
+
+def test_the_classifier_agrees_with_right_answers_and_not_with_the_clip(plan):
+    worker = Worker.load(plan)
+    for task in TASKS[:4]:
+        drawn, wanted = draw(task, 4, 96), getattr(task.target, task.kind)
+        assert worker.agreed(drawn.truth, task.kind, wanted) > 0.7
+        assert worker.agreed(drawn.source, task.kind, wanted) < 0.3
 
 
 def test_processes_share_the_work(plan):

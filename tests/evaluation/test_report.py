@@ -59,6 +59,7 @@ def test_an_ablation_is_compared_on_the_tasks_it_shares(store):
     exact = [r.metrics["psnr"] for r in store.all("balanced") if r.task in shared and r.kind in ("color", "look")]
     assert f"<td>4</td><td>{18 - sum(exact) / len(exact):+.2f}</td>" in section
     assert "paper_with_loss" not in text
+    assert "With one thing changed" not in page({}, {}, TASKS, store, (), {"paper_with_loss": "paper"})
     assert "balanced_without_blend" not in text.replace(section, "")
 
 
