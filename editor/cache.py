@@ -10,18 +10,20 @@ import json
 import logging
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # counted up when the meaning of an entry changes, so that older files are never read
+FORMAT = 2  # counted up when the meaning of an entry changes, so that older files are never read
+VALUES = "values"  # the tensor that holds the JSON values, as bytes
 STALE_SECONDS = 3600.0  # a half-written file this old belongs to a process that died
 
 
@@ -56,16 +58,17 @@ class InversionCache:
         """The entry under `key`, marked as just used, or None. A damaged file is removed and counts as absent."""
         path = self._path(key)
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-                values = json.loads((file.metadata() or {})["values"])
-            os.utime(path)
+            # in one read: a file that is opened twice may be another process's the second time
+            tensors = load(path.read_bytes())
+            values = json.loads(tensors.pop(VALUES).numpy().tobytes())
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             log.warning("A damaged cache entry was removed (%s): %s", path.name, error)
             path.unlink(missing_ok=True)
             return None
+        with suppress(OSError):  # another process may have removed it meanwhile
+            os.utime(path)
         return Entry(tensors, values)
 
     def put(self, key: str, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> str | None:
@@ -78,7 +81,8 @@ class InversionCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._make_room(size)
             whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-            save_file(whole, partial, metadata={"values": json.dumps(values)})
+            whole[VALUES] = torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
+            save_file(whole, partial)
             os.replace(partial, self._path(key))
             self._make_room(0)  # another process may have written meanwhile
         except (OSError, SafetensorError) as error:  # a full disk reaches us as either

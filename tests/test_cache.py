@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -82,6 +83,20 @@ def test_a_dead_writers_leftover_goes_a_living_ones_stays(cache):
     os.utime(old, (0, 0))
     cache.put("b", tensors(), {})
     assert not old.exists() and new.exists()
+
+
+def test_an_entry_that_is_replaced_while_it_is_read_comes_from_one_writer(cache, monkeypatch):
+    cache.put("a", tensors(1.0), {"value": 1.0})
+    read = Path.read_bytes
+
+    def overtaken(path):
+        content = read(path)
+        cache.put("a", tensors(2.0), {"value": 2.0})
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", overtaken)
+    entry = cache.get("a")
+    assert entry.tensors["latents"].unique().tolist() == [entry.values["value"]] == [1.0]
 
 
 def _hammer(folder, value, done):

@@ -28,7 +28,7 @@ div.wide { overflow-x: auto } img { max-width: 100% } figure { margin: 1rem 0 } 
 INTRODUCTION = """
 <p>Every task is a clip of a drawn world, a sentence that says what it shows, and a sentence that says what it should
 show instead. Because the world is drawn, the right answer is known: the same clip with one attribute changed. The
-seeds of these clips were never trained on, and settings were chosen on other tasks than those reported here.</p>
+seeds of these clips were never trained on, and settings are searched on other tasks than those reported here.</p>
 <p>PSNR and SSIM compare with the right answer, for colour and look edits. Of a subject or a place only the name is
 given, so those are judged by whether the result is nearer to the right answer than to any other subject or place
 ("recognised"), and by the part that must stay as it is. The temporal error is by how much frame-to-frame changes differ
