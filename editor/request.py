@@ -107,6 +107,12 @@ class EditRequest:
     )
     blend_threshold: float = option(0.3, "Map value from which a place counts as changed.", low=0.0, high=1.0)
     blend_start: float = option(0.2, "Part of the steps after which the blend begins.", low=0.0, high=1.0)
+    kept_window: float = option(
+        0.6,
+        "Part of the steps on which the main thing stays as it is in a new place.",
+        low=0.0,
+        high=1.0,
+    )
     keep_detail: bool = option(True, "Give the clip's own detail back where the edit changed nothing.")
     spatial_pixel_weight: float = option(0.0, "Weight of the pixel difference to the source.", low=0.0, high=100.0)
     spatial_gradient_weight: float = option(0.0, "Weight of the difference of image gradients.", low=0.0, high=100.0)

@@ -109,6 +109,7 @@ BALANCED_ABLATIONS = (
     _changed(
         "balanced", "attention_region", ", the blend's region from the words' attention", blend_region="attention"
     ),
+    _changed("balanced", "nothing_kept", " without keeping the main thing in a new place", kept_window=0.0),
     _changed("balanced", "without_detail", " without the clip's own detail given back", keep_detail=False),
     _changed("balanced", "without_residual", " without the source's residual", residual=0.0),
     _changed("balanced", "from_empty", ", guided away from nothing", guidance_base="empty"),

@@ -38,6 +38,7 @@ class _Swap:
 
     window: tuple[float, float]
     changed_source: tuple[int, ...] = (1,)
+    kept: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

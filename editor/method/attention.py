@@ -38,7 +38,7 @@ class EditStep:
 
     `frames`: F. `reads` (R,), integers: the row whose self-attention keys and values row r reads; None: each its own.
     `takeovers`: see there. `weights` (R, T): strength of each row's tokens, None for all one.
-    `watched`: (row, name) pairs whose text attention maps go to `maps` under that name.
+    `watched`: (row, name) pairs whose text attention maps go to all `maps` of the layer's level under that name.
     """
 
     frames: int
@@ -46,7 +46,7 @@ class EditStep:
     takeovers: tuple[Takeover, ...] = ()
     weights: torch.Tensor | None = None
     watched: tuple[tuple[int, str], ...] = ()
-    maps: WordMaps | None = None
+    maps: tuple[WordMaps, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,11 @@ class EditAttention:
             return self._attend(attn, query, key, value)
         if edit.weights is not None:
             value = value * edit.weights[:, :, None, None].to(value.dtype)
-        if edit.maps is not None and self.level == edit.maps.level:
-            for row, name in edit.watched:
-                edit.maps.add(name, attention_map(query[row], key[row], attn.scale))
+        gathering = [maps for maps in edit.maps if maps.level == self.level]
+        for row, name in edit.watched if gathering else ():
+            found = attention_map(query[row], key[row], attn.scale)
+            for maps in gathering:
+                maps.add(name, found)
         taken = {takeover.row: takeover for takeover in edit.takeovers}
         if not taken:
             return self._attend(attn, query, key, value)

@@ -19,6 +19,7 @@ class Control(Protocol):
 
     window: tuple[float, float]
     changed_source: tuple[int, ...]
+    kept: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def source_steps(request: EditRequest, plans: Sequence[Control]) -> set[int]:
         readers |= set(window_steps(plan.window, steps))
     if request.self_attention == "source_kv":
         readers |= set(window_steps(request.self_attention_window, steps))
-    if seeks_region(request) == "attention" and any(plan.changed_source for plan in plans):
+    by_attention = seeks_region(request) == "attention"
+    if any((by_attention and plan.changed_source) or keeps_thing(request, plan) for plan in plans):
         readers |= set(window_steps((0.0, request.blend_start), steps))
     if request.inversion != "pinned" and readers:
         return set(range(max(readers) + 1))
@@ -101,6 +103,11 @@ def seeks_region(request: EditRequest) -> str | None:
     from_source = request.guidance_base == "source" and not request.negative_prompt
     guided = guidance_at(request, 0) != 1.0
     return request.blend_region if from_source and guided else "attention"
+
+
+def keeps_thing(request: EditRequest, plan: Control) -> bool:
+    """Whether the main thing is held as it is while its place is exchanged."""
+    return request.blend and request.kept_window > request.blend_start and bool(plan.kept)
 
 
 def has_spatial_loss(request: EditRequest) -> bool:

@@ -18,6 +18,10 @@ FLAT_SETTING = 0.33
 where old and new setting happen to agree."""
 
 
+THING = 0.3
+"""From this value of its map on a place belongs to a thing; chosen by the search half of the evaluation's tasks."""
+
+
 class WordMaps:
     """Running means of text attention maps, one per name, over the layers of one level and the steps so far.
 
@@ -35,16 +39,17 @@ class WordMaps:
         self._sums[name] = self._sums[name] + attention if name in self._sums else attention
         self._counts[name] = self._counts.get(name, 0) + 1
 
-    def words(self, name: str, tokens: Sequence[int]) -> torch.Tensor | None:
+    def words(self, name: str, tokens: Sequence[int], *, widen: bool = True) -> torch.Tensor | None:
         """Mean map of `tokens` in the latents' size, (F, h, w), each frame's highest value 1; None if nothing is known.
 
-        The sum over the tokens is widened by a 3x3 maximum before it is scaled up.
+        With `widen` the sum over the tokens is widened by a 3x3 maximum before it is scaled up.
         """
         if not tokens or name not in self._sums:
             return None
         height, width = (math.ceil(side / 2**self.level) for side in self.size)
         mean = self._sums[name][:, list(tokens)].sum(-1) / self._counts[name]
-        return _normalised(_widened(mean.view(-1, height, width)), self.size)
+        grid = mean.view(-1, height, width)
+        return _normalised(_widened(grid) if widen else grid, self.size)
 
 
 class Differences:
@@ -86,6 +91,25 @@ def map_level(unet: UNet2DConditionModel, size: tuple[int, int]) -> int | None:
     kinds = unet.config.down_block_types
     levels = [level for level, kind in enumerate(kinds) if "CrossAttn" in kind]
     return min(levels, key=lambda level: abs(math.log2(max(size) / 2**level / MAP_SIDE)), default=None)
+
+
+def thing_levels(unet: UNet2DConditionModel, size: tuple[int, int]) -> tuple[int, ...]:
+    """The level of `map_level` and the next finer one with text attention, which shows a thing's outline better."""
+    level = map_level(unet, size)
+    finer = [n for n in range(level or 0) if "CrossAttn" in unet.config.down_block_types[n]]
+    return () if level is None else (level, *finer[-1:])
+
+
+def thing_mask(maps: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """Where a thing is, boolean (F, h, w): the mean of its `maps` (F, h, w), scaled anew, is above `THING`.
+
+    None where that is no single thing: there is no map, or the mask covers more than `FLAT_SETTING` of the picture.
+    """
+    if not maps or any(found is None for found in maps):
+        return None
+    mean = torch.stack(list(maps)).mean(0)
+    mask = _normalised(mean, mean.shape[-2:]) > THING
+    return None if mask.float().mean() > FLAT_SETTING else mask
 
 
 def change_mask(maps: Sequence[torch.Tensor | None], threshold: float, setting: bool = False) -> torch.Tensor | None:

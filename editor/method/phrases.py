@@ -8,6 +8,8 @@ PREPOSITIONS = frozenset(
     "in on at by with without to into onto from over under near behind beside through across along around between "
     "among against inside outside above below as like during".split()
 )
+LIGHT = frozenset("as at during like".split())
+"""Prepositions that bring in a look or a time, which fall on the main thing too: "at night", "as a sketch"."""
 CLAUSE_WORDS = frozenset("is are was were be has have and or while who which that of".split())
 """Words that end a phrase and bring in none: verbs, conjunctions, and "of"."""
 
@@ -17,14 +19,14 @@ def bare(word: str) -> str:
     return word.strip(string.punctuation).casefold() or word
 
 
-def main_thing(words: Sequence[str], new: Sequence[int]) -> str | None:
-    """The first of the words with the indices `new` that names the main thing of its sentence, or None.
+def main_thing(words: Sequence[str], among: Sequence[int]) -> int | None:
+    """The first of the indices `among` whose word names the main thing of its sentence, or None.
 
     That is a word that ends a noun phrase ("fox" in "a red fox in the snow", not "red") which no preposition brings in
     (not "snow"). "of" is no such preposition: "a picture of a fox" is about the fox. Where the words are of another
     language nothing is found.
     """
-    return next((bare(words[i]) for i in new if _ends_phrase(words, i) and not _is_setting(words, i)), None)
+    return next((i for i in among if _ends_phrase(words, i) and _preposition(words, i) is None), None)
 
 
 def new_setting(words: Sequence[str], new: Sequence[int]) -> bool:
@@ -33,7 +35,13 @@ def new_setting(words: Sequence[str], new: Sequence[int]) -> bool:
     Mostly that says where or when ("snow" in "a car in the snow"); it may also be a thing beside the main one ("hat"
     in "a man with a hat").
     """
-    return any(_ends_phrase(words, i) and _is_setting(words, i) for i in new)
+    return any(_ends_phrase(words, i) and _preposition(words, i) for i in new)
+
+
+def names_place(words: Sequence[str], among: Sequence[int]) -> bool:
+    """Whether the words with the indices `among` name a place and nothing else: no look, no time, no main thing."""
+    named = [i for i in among if not _is_function(bare(words[i]))]
+    return bool(named) and not {_preposition(words, i) for i in named} & {None, *LIGHT}
 
 
 def _ends_phrase(words: Sequence[str], index: int) -> bool:
@@ -46,15 +54,15 @@ def _ends_phrase(words: Sequence[str], index: int) -> bool:
     return follower != "of" and (_is_function(follower) or _is_participle(follower))
 
 
-def _is_setting(words: Sequence[str], index: int) -> bool:
-    """Whether a preposition stands before the word's phrase."""
+def _preposition(words: Sequence[str], index: int) -> str | None:
+    """The preposition that brings in the word's phrase, or None."""
     for word in reversed(words[:index]):
         before = bare(word)
         if word[-1] in string.punctuation or before in CLAUSE_WORDS or _is_participle(before):
-            return False
+            return None
         if before in PREPOSITIONS:
-            return True
-    return False
+            return before
+    return None
 
 
 def _is_function(word: str) -> bool:

@@ -202,5 +202,5 @@ class _Run:
             takeovers=takeovers,
             weights=F.pad(weights, (0, 0, rows.first_text, 0), value=1.0) if request.word_weights else None,
             watched=self.blend.watched(rows),
-            maps=self.blend.maps,
+            maps=self.blend.gathered,
         )

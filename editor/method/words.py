@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 
 from editor.diffusion.prompts import Tokens, tokenise
 from editor.events import EditError
-from editor.method.phrases import bare, main_thing, new_setting
+from editor.method.phrases import bare, main_thing, names_place, new_setting
 from editor.request import EditRequest, Window
 
 
@@ -26,8 +26,9 @@ class ControlPlan:
     no counterpart. `share` (T,): for each target token the share taken from the source's maps (1) rather than the
     target's own (0). `weights` (T,): strength of each target token. `window`: the steps on which maps are taken over.
     `changed_source`, `changed_target`: token positions of the words that differ. `guidance`: this target's guidance
-    scale on guided steps. `setting`: whether the words say where or when it happens. `note`: a sentence on what was
-    chosen for these words and why, or nothing.
+    scale on guided steps. `setting`: whether the words say where or when it happens. `kept`: positions in the source
+    prompt of the main thing, where only its place is exchanged. `note`: a sentence on what was chosen for these words
+    and why, or nothing.
     """
 
     source: str
@@ -42,6 +43,7 @@ class ControlPlan:
     changed_target: tuple[int, ...]
     guidance: float
     setting: bool = False
+    kept: tuple[int, ...] = ()
     note: str = ""
 
 
@@ -61,7 +63,8 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
     if not swaps:
         share[list(_places(theirs, new))] = 0.0
     kind = _kind(gone, new)
-    subject = main_thing(theirs.words, new) if kind == "swap" else None
+    thing = main_thing(theirs.words, new) if kind == "swap" else None
+    subject = None if thing is None else bare(theirs.words[thing])
     window, guidance, note = _strength(request, request.replace_window if swaps else request.refine_window, subject)
     return ControlPlan(
         source=source,
@@ -76,8 +79,17 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
         changed_target=_places(theirs, new),
         guidance=guidance,
         setting=new_setting(theirs.words, new),
+        kept=_kept(ours, theirs, gone, new),
         note=note,
     )
+
+
+def _kept(ours: Tokens, theirs: Tokens, gone: Sequence[int], new: Sequence[int]) -> tuple[int, ...]:
+    """Token positions in the source of the main thing, where its place is exchanged and nothing else; or none."""
+    if not (names_place(ours.words, gone) and names_place(theirs.words, new)):
+        return ()
+    thing = main_thing(ours.words, [i for i in range(len(ours.words)) if i not in gone])
+    return () if thing is None else _places(ours, [thing])
 
 
 def _strength(request: EditRequest, window: float, subject: str | None) -> tuple[float, float, str]:

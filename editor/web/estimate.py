@@ -42,6 +42,7 @@ class Plan:
 
     window: tuple[float, float]
     changed_source: tuple[int, ...]
+    kept: tuple[int, ...] = ()
 
 
 def planned(request: EditRequest) -> dict[str, float]:

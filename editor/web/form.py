@@ -35,6 +35,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "blend_region",
         "blend_threshold",
         "blend_start",
+        "kept_window",
         "keep_detail",
         "spatial_pixel_weight",
         "spatial_gradient_weight",
@@ -53,6 +54,7 @@ DEPENDS: dict[str, tuple[str, Any]] = {
     "blend_region": ("blend", True),
     "blend_threshold": ("blend", True),
     "blend_start": ("blend", True),
+    "kept_window": ("blend", True),
 }
 """Settings that mean something only while another one has a certain value; otherwise the form hides them."""
 

@@ -138,8 +138,9 @@ def test_recorded_maps_are_the_mean_softmax_over_heads(blocks):
     _, attn = blocks
     x, text = draw(1, FRAMES, CELLS, attn.query_dim), draw(1, 77, tiny.TEXT_WIDTH, seed=1)
     maps = WordMaps(level=1, size=(4, 6))
-    edit = EditStep(FRAMES, watched=((0, "source"),), maps=maps)
-    EditAttention(SDPA, level=0)(attn, x.flatten(0, 1), text, edit=edit)  # another level: not recorded
+    other = WordMaps(level=0, size=(4, 6))
+    edit = EditStep(FRAMES, watched=((0, "source"),), maps=(maps, other))
+    EditAttention(SDPA, level=2)(attn, x.flatten(0, 1), text, edit=edit)  # another level: not recorded
     assert maps.words("source", (2,)) is None
     for _ in range(2):
         EditAttention(SDPA, level=1)(attn, x.flatten(0, 1), text, edit=edit)
@@ -150,6 +151,7 @@ def test_recorded_maps_are_the_mean_softmax_over_heads(blocks):
         seen.append(torch.stack(total).mean(0))
     found = maps._sums["source"] / maps._counts["source"]
     assert torch.allclose(found.double(), torch.cat(seen), atol=1e-6)  # maps are float32
+    assert other.words("source", (2,)) is None
 
 
 def test_own_attention_is_that_of_diffusers(unet):

@@ -6,7 +6,7 @@ import torch
 from editor.method import maps as maps_module
 from editor.method.blend import Blend
 from editor.method.branches import Rows
-from editor.method.maps import WordMaps, change_mask, map_level
+from editor.method.maps import WordMaps, change_mask, map_level, thing_levels, thing_mask
 from editor.method.words import plan_control
 from tests import tiny
 from tests.method.runs import ask, run_edit
@@ -124,6 +124,49 @@ def test_where_nothing_is_localised_the_blend_is_off_and_says_so(target, words):
         assert torch.equal(blend.mix(step, targets, torch.zeros(2, 4, 16, 16)), targets)
     assert blend.masks == (None,)
     assert words in blend.notes[0][0]
+
+
+PLACE = "a red car in the snow"
+CAR = 3  # the place of "car" among the tokens of "a red car on the road"
+
+
+def test_the_main_thing_stays_for_a_while_in_a_new_place_where_both_levels_show_it():
+    blend = blend_for(PLACE, blend_region="difference", kept_window=0.6)
+    assert blend.watched(Rows(1, True, False, True)) == ((0, "source"),)
+    assert [maps.level for maps in blend.things] == [0]
+    for step in range(10):
+        blend.observe(torch.ones(1, 2, 4, 16, 16))
+        for maps in blend.things:
+            maps.add("source", spot(2, 16, slice(2, 6), slice(2, 6)).roll(CAR - RED, dims=1))
+        blend.update(step)
+        mixed = blend.mix(step, torch.ones(1, 2, 4, 16, 16), torch.zeros(2, 4, 16, 16))
+        kept = 16 if 2 <= step < 6 else 0  # from 20 % to 60 % of the steps; not widened
+        assert (mixed[0, :, 0] == 0).sum() == 2 * kept
+    assert blend.masks == (None,)
+    assert blend.notes[0][0].startswith("the place is another one: the main thing is kept on the first 60%")
+
+
+@pytest.mark.parametrize(
+    ("target", "values"), [(PLACE, {"kept_window": 0.0}), (PLACE, {"blend": False}), (SWAP, {}), ("a red car", {})]
+)
+def test_nothing_is_kept_unless_asked_for_and_told_from_the_words(target, values):
+    blend = blend_for(target, **{"blend_region": "difference", **values})
+    assert blend.gathered == () and blend.watched(Rows(1, True, False, True)) == ()
+
+
+def test_a_word_that_looks_everywhere_keeps_nothing():
+    assert thing_mask([torch.ones(2, 8, 8)]) is None
+    assert thing_mask([None]) is None and thing_mask([]) is None
+    one, other = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8)
+    one[:, 2:4, 2:4], other[:, 2:4, 2:6] = 1.0, 1.0
+    assert thing_mask([one, other]).sum() == 2 * 8  # where one level alone is sure, half is above the threshold
+    other[:, :] = 1.0  # each cell is at least half as strong as the strongest
+    assert thing_mask([one, other]) is None
+
+
+@pytest.mark.parametrize(("layout", "size", "levels"), [("sd15", (64, 64), (2, 1)), ("demo", (24, 24), (1, 0))])
+def test_things_are_seen_at_two_levels(layout, size, levels):
+    assert thing_levels(tiny.unet(layout), size) == levels
 
 
 def test_a_blend_that_was_not_asked_for_is_not_mentioned():

@@ -24,6 +24,7 @@ SWAP, ADDITION = "a blue car on the road", "a red car on the road in the snow"
 class Control:
     window: tuple[float, float] = (0.0, 0.8)
     changed_source: tuple[int, ...] = (2,)
+    kept: tuple[int, ...] = ()
 
 
 REPLACE, REFINE = Control(), Control((0.0, 0.4), ())

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from editor.diffusion.prompts import tokenise
 from editor.events import EditError
 from editor.method.words import align, plan_control
 from tests import tiny
@@ -71,6 +72,27 @@ def test_the_main_thing_is_told_from_qualities_and_settings(source, target, thin
 )
 def test_another_setting_is_told_by_its_preposition(source, target, found):
     assert plan(source, target).setting is found
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "kept"),
+    [
+        ("a red car on the road", "a red car in the snow", "car"),
+        ("a red car on the road", "a blue car in the snow", None),  # it gets another colour too
+        ("a car is standing on the road", "a car is jumping in the snow", None),
+        ("a picture of a turtle in the snow", "a picture of a turtle on the grass", "turtle"),
+        ("a car on the road", "a bus in the snow", None),  # the main thing is replaced too
+        ("a car on the road, at night", "a car on the road, at sunset", None),  # light falls on the car as well
+        ("a car on the road at night", "a car in the snow", None),
+        ("a car on the road, as a sketch", "a car on the road, at sunset", None),
+        ("a car", "a car in the snow", None),  # no place is exchanged
+        ("a red car on the road", "a blue car on the road", None),
+    ],
+)
+def test_the_main_thing_is_kept_in_another_place(source, target, kept):
+    words = tokenise(tiny.tokenizer(), source)
+    places = dict(zip(words.words, words.positions, strict=True))
+    assert plan(source, target).kept == (tuple(places[kept]) if kept else ())
 
 
 def test_another_main_thing_is_edited_as_any_other_where_nothing_else_is_asked():
