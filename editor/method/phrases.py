@@ -8,8 +8,8 @@ PREPOSITIONS = frozenset(
     "in on at by with without to into onto from over under near behind beside through across along around between "
     "among against inside outside above below as like during".split()
 )
-LIGHT = frozenset("as at during like".split())
-"""Prepositions that bring in a look or a time, which fall on the main thing too: "at night", "as a sketch"."""
+LOOKS, TIMES = frozenset(("as", "like")), frozenset(("at", "during"))
+"""Prepositions that bring in a look ("as a sketch") or a time ("at night"), which show on the main thing too."""
 CLAUSE_WORDS = frozenset("is are was were be has have and or while who which that of".split())
 """Words that end a phrase and bring in none: verbs, conjunctions, and "of"."""
 
@@ -38,10 +38,11 @@ def new_setting(words: Sequence[str], new: Sequence[int]) -> bool:
     return any(_ends_phrase(words, i) and _preposition(words, i) for i in new)
 
 
-def names_place(words: Sequence[str], among: Sequence[int]) -> bool:
-    """Whether the words with the indices `among` name a place and nothing else: no look, no time, no main thing."""
+def names_place(words: Sequence[str], among: Sequence[int], timed: bool = False) -> bool:
+    """Whether the words with the indices `among` name a place: no look, no main thing, and a time only if `timed`."""
     named = [i for i in among if not _is_function(bare(words[i]))]
-    return bool(named) and not {_preposition(words, i) for i in named} & {None, *LIGHT}
+    others = {None, *LOOKS, *(() if timed else TIMES)}
+    return bool(named) and not {_preposition(words, i) for i in named} & others
 
 
 def _ends_phrase(words: Sequence[str], index: int) -> bool:

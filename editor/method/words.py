@@ -86,7 +86,7 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
 
 def _kept(ours: Tokens, theirs: Tokens, gone: Sequence[int], new: Sequence[int]) -> tuple[int, ...]:
     """Token positions in the source of the main thing, where its place is exchanged and nothing else; or none."""
-    if not (names_place(ours.words, gone) and names_place(theirs.words, new)):
+    if not (names_place(ours.words, gone, timed=True) and names_place(theirs.words, new)):
         return ()
     thing = main_thing(ours.words, [i for i in range(len(ours.words)) if i not in gone])
     return () if thing is None else _places(ours, [thing])

@@ -83,7 +83,8 @@ def test_another_setting_is_told_by_its_preposition(source, target, found):
         ("a picture of a turtle in the snow", "a picture of a turtle on the grass", "turtle"),
         ("a car on the road", "a bus in the snow", None),  # the main thing is replaced too
         ("a car on the road, at night", "a car on the road, at sunset", None),  # light falls on the car as well
-        ("a car on the road at night", "a car in the snow", None),
+        ("a car on the road", "a car in the snow at night", None),
+        ("a car on the road at night", "a car in the snow", "car"),  # nothing says how light it is to be
         ("a car on the road, as a sketch", "a car on the road, at sunset", None),
         ("a car", "a car in the snow", None),  # no place is exchanged
         ("a red car on the road", "a blue car on the road", None),
