@@ -241,12 +241,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     # UNet evaluations per frame: N inversion, 2N source and target, and one more on each guided step.
     "balanced": {
         "steps": 26,
-        "guidance_scale": 2.0,
+        "guidance_scale": 1.5,
         "guidance_stop": 0.4,
     },  # 26 + 52 + 11 = 89; a further target 26 + 11 = 37
     "fast": {
         "steps": 19,
-        "guidance_scale": 2.0,
+        "guidance_scale": 1.5,
         "guidance_stop": 0.4,
     },  # 19 + 38 + 8 = 65; a further target 19 + 8 = 27
 }

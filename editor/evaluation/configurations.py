@@ -83,8 +83,8 @@ YARDSTICKS = (
     Configuration("frame_by_frame", "balanced, every frame by itself: no attention across frames", fields=ALONE),
 )
 
-ABLATION_TASKS = 16
-"""An ablation asks for a difference on the same tasks, which fewer of them show."""
+ABLATION_TASKS = 8
+"""An ablation asks for a difference on the same tasks, which few of them show."""
 
 
 def _changed(preset: str, what: str, about: str, **fields: Any) -> Configuration:  # noqa: ANN401
