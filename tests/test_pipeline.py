@@ -354,7 +354,8 @@ def test_the_retry_of_the_edit_takes_one_target_after_the_other(clip, models, tm
     calls = out_of_memory_once(monkeypatch, targets_stage, "sample_edit")
     first, second = edit(clip, asked(targets=(TARGET, "a cat")), models, tmp_path / "both")
     assert len(calls) == 3 and second.target == "a cat"
-    assert np.abs(read_frames(first) - read_frames(whole)).max() <= 3  # chunks of the VAE round differently
+    away, other = (np.abs(read_frames(found) - read_frames(whole)).mean() for found in (first, second))
+    assert away < 1 < other / 10  # levels; chunks of the VAE round differently, and the codec passes that on
 
 
 def read_frames(result):
