@@ -19,8 +19,8 @@ from editor.request import EditRequest, window_steps
 class Blend:
     """Learns during a run where each edit acts, and keeps the rest of each target as the source is.
 
-    `masks` has one boolean (F, h, w) per target, None while nothing is localised; `kept` the same of
-    the thing that stays, None where none does. `notes` says where the blend is off and why.
+    `masks` has one boolean (F, h, w) per target, where the edit may act, None while nothing is localised. `kept` has the
+    same of the main thing, where it alone is held. `notes` says where the blend is off and why.
     """
 
     def __init__(
@@ -129,11 +129,8 @@ class Blend:
         if plan.kind == "same":
             return ("blend off: the two prompts say the same",)
         if kept is not None:
-            steps = f"on the first {self.request.kept_window:.0%} of the steps"
-            return (
-                *found,
-                f"the place is another one: the main thing is kept {steps}, all else may change",
-            )
+            part = f"{self.request.kept_window:.0%}"
+            return (*found, f"the place is another one: the main thing is kept on the first {part} of the steps")
         if self.region == "difference":
             return ("blend off: the edit acts on most of the picture",)
         if not plan.changed_source:
