@@ -19,8 +19,8 @@ from editor.request import EditRequest, window_steps
 class Blend:
     """Learns during a run where each edit acts, and keeps the rest of each target as the source is.
 
-    `masks` has one boolean (F, h, w) per target, where the edit may act, None while nothing is localised. `kept` has the
-    same of the main thing, where it alone is held. `notes` says where the blend is off and why.
+    `masks` has one boolean (F, h, w) per target, where the edit may act, None while nothing is localised. `kept` has
+    the same of the main thing, where it alone is held. `notes` says where the blend is off and why.
     """
 
     def __init__(
