@@ -85,6 +85,8 @@ class Blend:
         self.masks = tuple(masks)
         if step < self.kept_until:
             self.kept = tuple(self._thing(j) for j in range(len(self.plans)))
+        else:
+            self.things = ()  # nobody asks for these maps any more
 
     def mix(self, step: int, targets: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         """The targets (M, F, C, h, w) with the source's latents (F, C, h, w) of the same level outside the masks."""

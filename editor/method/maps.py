@@ -15,7 +15,7 @@ FLAT = 0.75
 
 FLAT_SETTING = 0.33
 """The same where the setting is another one: what is more than a single thing of it concerns the whole picture, also
-where old and new setting happen to agree."""
+where old and new setting happen to agree. A single thing that is kept there is no larger either."""
 
 
 THING = 0.45
