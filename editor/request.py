@@ -67,8 +67,12 @@ class EditRequest:
     residual: float = option(1.0, "Share of the source row's error given to the target (pinned).", low=0.0, high=1.0)
     residual_window: Window = option((0.0, 1.0), "Steps on which that share is given.", low=0.0, high=1.0)
     guidance_base: str = option("source", "What guidance pushes away from.", choices=("empty", "source"))
-    self_attention: str = option("own", "Whose keys the target's self-attention reads.", choices=("own", "source_kv"))
-    self_attention_window: Window = option((0.0, 0.5), "Steps on which source_kv holds.", low=0.0, high=1.0)
+    self_attention: str = option(
+        "source_maps",
+        "What the target's self-attention takes from the source: nothing, keys and values, or its maps.",
+        choices=("own", "source_kv", "source_maps"),
+    )
+    self_attention_window: Window = option((0.0, 1.0), "Steps on which it does.", low=0.0, high=1.0)
 
     as_published: bool = option(
         False, "Run as the authors do: every row to the last step, and null text fitted on all of them."
@@ -87,7 +91,13 @@ class EditRequest:
         0.3, "The same, at most, where the main thing is replaced by another shape.", low=0.0, high=1.0
     )
     subject_guidance: float = option(
-        1.5, "How many times stronger guidance is where the main thing is replaced.", low=0.1, high=10.0
+        1.0, "How many times stronger guidance is where the main thing is replaced.", low=0.1, high=10.0
+    )
+    setting_guidance: float = option(
+        0.8,
+        "How many times as strong guidance is where only the place, the time or the look changes.",
+        low=0.1,
+        high=10.0,
     )
     word_weights: Mapping[str, float] = field(
         default_factory=dict,
@@ -232,6 +242,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "refine_window": 0.4,
         "subject_window": 1.0,
         "subject_guidance": 1.0,
+        "setting_guidance": 1.0,
         "blend": False,
         "keep_detail": False,
         "spatial_pixel_weight": 0.0,

@@ -27,6 +27,7 @@ def test_the_paper_preset_is_frozen():
         "refine_window": 0.4,
         "subject_window": 1.0,
         "subject_guidance": 1.0,
+        "setting_guidance": 1.0,
         "self_attention": "own",
         "guidance_base": "empty",
         "as_published": True,

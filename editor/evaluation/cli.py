@@ -127,7 +127,7 @@ def _search(
     evaluation: "Evaluation",  # noqa: F821 - needs torch, imported late
     tasks: Sequence[Task],
 ) -> int:
-    """Measure the grid and print its rows, the best first."""
+    """Measure the grid and print its rows, for each preset those first that gain most."""
     grid = read_grid(args.grid)
     rows = evaluation.search(grid, tasks, args.workers, args.again, run=not args.no_run)
     if args.accept:
@@ -136,7 +136,8 @@ def _search(
         print(json.dumps({"search": rows}))
         return 0
     for row in rows:
-        print(f"{row['score']:8.3f}  {row['name']:24} {_numbers(row['summary'])}")
+        gained = "  ".join("    -" if gain is None else f"{gain:+5.1f}" for gain in row["gains"].values())
+        print(f"{row['name']:32} gain {gained}  {_numbers(row['summary'])}")
     return 0
 
 

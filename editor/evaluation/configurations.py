@@ -98,13 +98,13 @@ PAPER_ABLATIONS = (
     _changed("paper", "frame_by_frame", " without attention across frames", **ALONE),
     _changed("paper", "without_dense", ", sparse in all layers", dense_layers="none"),
     _changed("paper", "without_null_text", " without null-text optimisation: plain DDIM inversion", inversion="ddim"),
-    _changed("paper", "without_maps", " without the source's attention maps", **UNHINDERED),
+    _changed("paper", "without_maps", " without the source's text attention maps", **UNHINDERED),
     _changed("paper", "with_loss", " with the pixel and gradient loss", **LOSS),
 )
 
 BALANCED_ABLATIONS = (
     _changed("balanced", "without_dense", ", no layer sees all frames", dense_layers="none"),
-    _changed("balanced", "without_maps", " without the source's attention maps", **UNHINDERED),
+    _changed("balanced", "without_maps", " without the source's text attention maps", **UNHINDERED),
     _changed("balanced", "without_blend", " without the blend", blend=False),
     _changed(
         "balanced", "attention_region", ", the blend's region from the words' attention", blend_region="attention"
@@ -114,7 +114,8 @@ BALANCED_ABLATIONS = (
     _changed("balanced", "without_residual", " without the source's residual", residual=0.0),
     _changed("balanced", "from_empty", ", guided away from nothing", guidance_base="empty"),
     _changed("balanced", "not_pinned", ", the source row denoised", inversion="ddim"),
-    _changed("balanced", "source_kv", " with the source's keys", self_attention="source_kv"),
+    _changed("balanced", "own_self_attention", " without the source's self-attention maps", self_attention="own"),
+    _changed("balanced", "source_kv", " with the source's keys and values", self_attention="source_kv"),
     _changed("balanced", "with_loss", " with the pixel and gradient loss", **LOSS),
 )
 
@@ -129,15 +130,21 @@ def baselines(searched: Iterable[Mapping[str, Any]] = ()) -> tuple[Configuration
 
 
 def tuned_paper(searched: Iterable[Mapping[str, Any]]) -> tuple[Configuration, ...]:
-    """The paper with the guidance scale that scored best on the search half; nothing before a search.
+    """The paper with the guidance scale that gained most on the search half; nothing before a search.
 
     Without it the comparison would be against a setting that was made for another model.
     """
     rows = [row for row in searched if row["preset"] == "paper" and set(row["fields"]) <= {"guidance_scale"}]
     if not rows:
         return ()
-    best = dict(max(rows, key=lambda row: row["score"])["fields"])
+    best = dict(min(rows, key=by_gain)["fields"])
     return (Configuration("paper_tuned", "paper, its guidance tuned on the search half", preset="paper", fields=best),)
+
+
+def by_gain(row: Mapping[str, Any]) -> tuple[str, bool, float]:
+    """Sort key of a search's rows: by preset, the greatest gain first, what could not be compared last."""
+    gain = row["gains"]["all"]
+    return row["preset"], gain is None, -(gain or 0.0)
 
 
 def read_grid(path: Path = GRID) -> tuple[Configuration, ...]:

@@ -27,7 +27,9 @@ class Job:
         if self.configuration.how in ("edit", "sdedit"):
             request = self.configuration.request(self.tasks, "demo")
             edits += sum(
-                planned_evaluations(request, [_Swap((0.0, request.replace_window))] * len(self.tasks)).values()
+                planned_evaluations(
+                    request, [_Swap((0.0, request.replace_window), request.self_attention_window)] * len(self.tasks)
+                ).values()
             )
         return edits * self.configuration.frames
 
@@ -37,6 +39,7 @@ class _Swap:
     """Stands for the plan of any edit, before a tokenizer is loaded."""
 
     window: tuple[float, float]
+    self_window: tuple[float, float]
     changed_source: tuple[int, ...] = (1,)
     kept: tuple[int, ...] = ()
 

@@ -5,6 +5,7 @@ from html import escape
 from types import MappingProxyType
 from typing import Any
 
+from editor.evaluation.configurations import by_gain
 from editor.evaluation.goals import goals
 from editor.evaluation.plots import error_per_step, quality_against_cost, quality_against_frames
 from editor.evaluation.records import Record, Store
@@ -173,17 +174,22 @@ def _verdict(record: Record) -> str:
 
 
 def _search(searched: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of the search, the best first."""
+    """Rows of the search, those that gain most first."""
     keys = [key for key in COLUMNS if key in searched[0]["summary"] or key in KINDS]
     rows = []
-    for row in sorted(searched, key=lambda row: -row["score"]):
+    for row in sorted(searched, key=by_gain):
         flat = {**row["summary"], **row["summary"]["identification"]}
         fields = ", ".join(f"{k} {v}" for k, v in row["fields"].items()) or "as it is"
+        gained = ["–" if gain is None else f"{gain:+.2f}" for gain in row["gains"].values()]
         numbers = [_number(flat[key]) for key in keys]
-        cells = [_name(row["name"], f"{row['preset']}: {fields}"), str(row["tasks"]), _number(row["score"]), *numbers]
+        cells = [_name(row["name"], f"{row['preset']}: {fields}"), str(row["tasks"]), *gained, *numbers]
         rows.append((row["name"], cells))
-    text = f"<p>Measured on the search half, one setting changed at a time. {escape(_first_sentence(score))}</p>"
-    return text + _table(["setting", "tasks", "score", *(COLUMNS[key] for key in keys)], rows)
+    text = (
+        "<p>Measured on the search half. Gain: how much more a setting scores than its preset on the same tasks, over "
+        f"all of them and by kind of edit. The score: {escape(_first_sentence(score))}</p>"
+    )
+    gained = ["gain", *(f"in {kind} edits" for kind in KINDS)]
+    return text + _table(["setting", "tasks", *gained, *(COLUMNS[key] for key in keys)], rows)
 
 
 def _first_sentence(function: object) -> str:

@@ -9,12 +9,12 @@ from typing import Any, Self
 
 from editor.diffusion.catalog import locate
 from editor.evaluation.compare import differences
-from editor.evaluation.configurations import Configuration
+from editor.evaluation.configurations import Configuration, by_gain
 from editor.evaluation.harness import execute
 from editor.evaluation.plan import Plan
 from editor.evaluation.records import MEASURED, Record, Store
 from editor.evaluation.report import page
-from editor.evaluation.summary import score, summarise
+from editor.evaluation.summary import gains, score, summarise
 from editor.evaluation.tasks import Task
 from editor.events import EditError
 
@@ -59,17 +59,17 @@ class Evaluation:
     def search(
         self, grid: Sequence[Configuration], tasks: Sequence[Task], workers: int, again: bool, *, run: bool
     ) -> list[dict[str, Any]]:
-        """Measure a grid; its rows, the best score first. Rows of other grids stay in the table on disk."""
+        """Measure a grid; its rows, the greatest gain first. Rows of other grids stay in the table on disk."""
         store = Store(self.out / "searched")
         plan = Plan(self.plan.model, self.plan.revision, store, self.plan.inversions, self.plan.clip)
         if run:
             jobs = plan.left(grid, tasks, again)
             self.say(f"{sum(len(job.tasks) for job in jobs)} results to measure in {self.out}")
             execute(plan, jobs, workers, self.say)
-        rows = [row for c in grid if (row := _row(c, plan.current(c, tasks))) is not None]
-        rows.sort(key=lambda row: -row["score"])
+        found = [(c, plan.current(c, tasks)) for c in grid]
+        rows = sorted((_row(c, records, _reference(c, found)) for c, records in found if records), key=by_gain)
         others = [row for row in _rows(self.out / SEARCH) if row["name"] not in {r["name"] for r in rows}]
-        table = sorted([*rows, *others], key=lambda row: -row["score"])
+        table = sorted([*rows, *others], key=by_gain)
         (self.out / SEARCH).write_text("[\n" + ",\n".join(json.dumps(row) for row in table) + "\n]\n", encoding="utf-8")
         return rows
 
@@ -111,20 +111,26 @@ class Evaluation:
         self.say(f"kept in {MEASURED}")
 
 
-def _row(configuration: Configuration, records: Sequence[Record]) -> dict[str, Any] | None:
-    """One line of the search's table; None without results."""
-    if not records:
-        return None
-    summary = summarise(records)
+def _row(configuration: Configuration, records: Sequence[Record], reference: Sequence[Record]) -> dict[str, Any]:
+    """One line of the search's table; `reference`: the records of its preset as shipped."""
     return {
         "name": configuration.name,
         "preset": configuration.preset,
         "fields": dict(configuration.fields),
         "settings": configuration.settings(),
         "tasks": len(records),
-        "score": score(summary),
-        "summary": summary,
+        "score": score(records),
+        "gains": gains(records, reference),
+        "summary": summarise(records),
     }
+
+
+def _reference(
+    configuration: Configuration, found: Iterable[tuple[Configuration, Sequence[Record]]]
+) -> Sequence[Record]:
+    """The records of the configuration's preset as it is shipped, where the grid has it."""
+    shipped = Configuration("", "", preset=configuration.preset).settings()
+    return next((records for c, records in found if c.settings() == shipped), ())
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -59,11 +59,37 @@ def overall(summary: Mapping[str, Any]) -> float | None:
     return mean(summary["identification"].values())
 
 
-def score(summary: Mapping[str, Any]) -> float:
+def score(records: Sequence[Record]) -> float:
     """One number to rank a search by; higher is better. Only its order matters.
 
-    psnr + unchanged_psnr / 2 + 20 identification - temporal_error: 1 dB of the whole weighs as much as 2 dB of the part
-    that must stay, one in twenty edits recognised, or one level of temporal error.
+    psnr + unchanged_psnr / 2 + 20 recognised - temporal_error: 1 dB of the whole weighs as much as 2 dB of the part
+    that must stay, one in twenty edits recognised, or one level of temporal error. Recognised is the mean of what the
+    nearest picture and the classifier say, and kinds count the same.
     """
-    parts = (summary["psnr"] or 0.0, (summary["unchanged_psnr"] or 0.0) / 2, 20 * (overall(summary) or 0.0))
+    summary = summarise(records)
+    parts = (summary["psnr"] or 0.0, (summary["unchanged_psnr"] or 0.0) / 2, 20 * (_recognised(records) or 0.0))
     return round(sum(parts) - (summary["temporal_error"] or 0.0), 4)
+
+
+def gains(records: Sequence[Record], reference: Sequence[Record]) -> dict[str, float | None]:
+    """By how much the score of `records` exceeds that of `reference` on the same tasks: over `all`, and for each kind.
+
+    None where the reference lacks one of the tasks, or no task is of that kind.
+    """
+    theirs = {record.task: record for record in reference}
+    found: dict[str, float | None] = {}
+    for kind in ("all", *KINDS):
+        ours = [record for record in records if kind in ("all", record.kind)]
+        known = bool(ours) and all(record.task in theirs for record in ours)
+        found[kind] = round(score(ours) - score([theirs[r.task] for r in ours]), 4) if known else None
+    return found
+
+
+def _recognised(records: Sequence[Record]) -> float | None:
+    """Share of edits recognised, by the nearest picture and by the classifier where it was asked; kinds count alike."""
+    shares = []
+    for kind in KINDS:
+        chosen = [record for record in records if record.kind == kind]
+        judged = mean(record.extra.get("judged") for record in chosen)
+        shares.append(mean((mean(float(record.right) for record in chosen), judged)))
+    return mean(shares)

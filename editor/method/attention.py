@@ -37,12 +37,14 @@ class EditStep:
     """What one UNet call does beyond plain attention.
 
     `frames`: F. `reads` (R,), integers: the row whose self-attention keys and values row r reads; None: each its own.
+    With `reads_maps` it takes that row's queries and keys instead, that is its attention maps, for its own values.
     `takeovers`: see there. `weights` (R, T): strength of each row's tokens, None for all one.
     `watched`: (row, name) pairs whose text attention maps go to all `maps` of the layer's level under that name.
     """
 
     frames: int
     reads: torch.Tensor | None = None
+    reads_maps: bool = False
     takeovers: tuple[Takeover, ...] = ()
     weights: torch.Tensor | None = None
     watched: tuple[tuple[int, str], ...] = ()
@@ -92,7 +94,11 @@ class EditAttention:
         query, key = _qk_norm(attn, query, key)
         frames = edit.frames if edit else 1
         if edit and edit.reads is not None:
-            key, value = (y.unflatten(0, (-1, frames))[edit.reads].flatten(0, 1) for y in (key, value))
+            key = _read(key, frames, edit.reads)
+            if edit.reads_maps:
+                query = _read(query, frames, edit.reads)
+            else:
+                value = _read(value, frames, edit.reads)
         if frames > 1 and self.scope == "dense":
             query, key, value = (_fold(y, frames) for y in (query, key, value))
         elif frames > 1 and self.scope == "first":
@@ -239,6 +245,11 @@ def _heads(attn: Attention, x: torch.Tensor) -> torch.Tensor:
 def _fold(x: torch.Tensor, frames: int) -> torch.Tensor:
     """(R*F, N, heads, d) -> (R, F*N, heads, d): the frames of a row as one sequence, without a copy."""
     return x.unflatten(0, (-1, frames)).flatten(1, 2)
+
+
+def _read(x: torch.Tensor, frames: int, rows: torch.Tensor) -> torch.Tensor:
+    """(R*F, N, heads, d) with, for every row, what stands at the row that it reads."""
+    return x.unflatten(0, (-1, frames))[rows].flatten(0, 1)
 
 
 def _first_and_previous(x: torch.Tensor, frames: int) -> torch.Tensor:

@@ -18,6 +18,7 @@ class Control(Protocol):
     """What is needed of a `ControlPlan` here."""
 
     window: tuple[float, float]
+    self_window: tuple[float, float]
     changed_source: tuple[int, ...]
     kept: tuple[int, ...]
 
@@ -71,8 +72,8 @@ def row_schedule(request: EditRequest, plans: Sequence[Control]) -> tuple[Rows, 
 def source_steps(request: EditRequest, plans: Sequence[Control]) -> set[int]:
     """The steps that run the source row.
 
-    Its readers are the residual, the takeover of maps, `source_kv`, and the maps gathered until the blend begins. A
-    pinned source can pause; one that is denoised must run until its last reader.
+    Its readers are the residual, the takeover of maps, self-attention that is not the target's own, and the maps
+    gathered until the blend begins. A pinned source can pause; one that is denoised must run until its last reader.
     """
     steps = request.steps
     if request.as_published:
@@ -82,8 +83,8 @@ def source_steps(request: EditRequest, plans: Sequence[Control]) -> set[int]:
         readers |= set(window_steps(request.residual_window, steps))
     for plan in plans:
         readers |= set(window_steps(plan.window, steps))
-    if request.self_attention == "source_kv":
-        readers |= set(window_steps(request.self_attention_window, steps))
+        if request.self_attention != "own":
+            readers |= set(window_steps(plan.self_window, steps))
     by_attention = seeks_region(request) == "attention"
     if any((by_attention and plan.changed_source) or keeps_thing(request, plan) for plan in plans):
         readers |= set(window_steps((0.0, request.blend_start), steps))

@@ -10,6 +10,8 @@ PREPOSITIONS = frozenset(
 )
 LOOKS, TIMES = frozenset(("as", "like")), frozenset(("at", "during"))
 """Prepositions that bring in a look ("as a sketch") or a time ("at night"), which show on the main thing too."""
+COMPANIONS = frozenset(("with", "without"))
+"""Prepositions that bring in a thing beside the main one ("a man with a hat")."""
 CLAUSE_WORDS = frozenset("is are was were be has have and or while who which that of".split())
 """Words that end a phrase and bring in none: verbs, conjunctions, and "of"."""
 
@@ -43,6 +45,21 @@ def names_place(words: Sequence[str], among: Sequence[int], timed: bool = False)
     named = [i for i in among if not _is_function(bare(words[i]))]
     others = {None, *LOOKS, *(() if timed else TIMES)}
     return bool(named) and not {_preposition(words, i) for i in named} & others
+
+
+def brings_shape(words: Sequence[str], among: Sequence[int]) -> bool:
+    """Whether one of the words with the indices `among` asks for another shape.
+
+    That is a noun of a thing or a place, not of a look or a time, or what is being done ("running").
+    """
+    nouns = [i for i in among if _ends_phrase(words, i) and _preposition(words, i) not in LOOKS | TIMES]
+    return bool(nouns) or any(_is_participle(bare(words[i])) for i in among)
+
+
+def names_setting(words: Sequence[str], among: Sequence[int]) -> bool:
+    """Whether the words with the indices `among` say in which place, at what time or in what look it happens, only."""
+    named = [i for i in among if not _is_function(bare(words[i]))]
+    return bool(named) and not {_preposition(words, i) for i in named} & {None, *COMPANIONS}
 
 
 def _ends_phrase(words: Sequence[str], index: int) -> bool:

@@ -183,13 +183,7 @@ class _Run:
 
     def _edit_step(self, step: int, rows: Rows) -> EditStep:
         """What the attention layers do in this step."""
-        request, device = self.request, self.trajectory.latents.device
-        reads = None
-        if rows.source and request.self_attention == "source_kv":
-            if step in window_steps(request.self_attention_window, request.steps):
-                own = list(range(rows.first_base))
-                bases = [int(rows.source_base)] * (rows.first_text - rows.first_base)
-                reads = torch.tensor([*own, *bases, *[0] * rows.targets], device=device)
+        request = self.request
         takeovers = tuple(
             Takeover(rows.first_text + j, 0, plan.mapper, plan.share, plan.method == "replace")
             for j, plan in enumerate(self.plans)
@@ -198,9 +192,23 @@ class _Run:
         weights = torch.stack([plan.weights for plan in self.plans])
         return EditStep(
             frames=self.trajectory.latents.shape[1],
-            reads=reads,
+            reads=self._reads(step, rows),
+            reads_maps=request.self_attention == "source_maps",
             takeovers=takeovers,
             weights=F.pad(weights, (0, 0, rows.first_text, 0), value=1.0) if request.word_weights else None,
             watched=self.blend.watched(rows),
             maps=self.blend.gathered,
         )
+
+    def _reads(self, step: int, rows: Rows) -> torch.Tensor | None:
+        """The row whose self-attention each row reads (R,): the targets' bases the source's base where it has one."""
+        reading = [step in window_steps(plan.self_window, self.request.steps) for plan in self.plans]
+        if self.request.self_attention == "own" or not rows.source or not any(reading):
+            return None
+        reads = list(range(rows.count))
+        for j, reads_source in enumerate(reading):
+            if reads_source:
+                reads[rows.first_text + j] = 0
+                if rows.base:
+                    reads[rows.first_base + j] = int(rows.source_base)
+        return torch.tensor(reads, device=self.trajectory.latents.device)

@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 
 from editor.diffusion.prompts import Tokens, tokenise
 from editor.events import EditError
-from editor.method.phrases import bare, main_thing, names_place, new_setting
+from editor.method.phrases import bare, brings_shape, main_thing, names_place, names_setting, new_setting
 from editor.request import EditRequest, Window
 
 
@@ -27,8 +27,8 @@ class ControlPlan:
     target's own (0). `weights` (T,): strength of each target token. `window`: the steps on which maps are taken over.
     `changed_source`, `changed_target`: token positions of the words that differ. `guidance`: this target's guidance
     scale on guided steps. `setting`: whether the words say where or when it happens. `kept`: positions in the source
-    prompt of the main thing, where only its place is exchanged. `note`: a sentence on what was chosen for these words
-    and why, or nothing.
+    prompt of the main thing, where only its place is exchanged. `self_window`: the steps on which self-attention takes
+    from the source. `note`: a sentence on what was chosen for these words and why, or nothing.
     """
 
     source: str
@@ -39,6 +39,7 @@ class ControlPlan:
     share: torch.Tensor
     weights: torch.Tensor
     window: Window
+    self_window: Window
     changed_source: tuple[int, ...]
     changed_target: tuple[int, ...]
     guidance: float
@@ -65,7 +66,13 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
     kind = _kind(gone, new)
     thing = main_thing(theirs.words, new) if kind == "swap" else None
     subject = None if thing is None else bare(theirs.words[thing])
-    window, guidance, note = _strength(request, request.replace_window if swaps else request.refine_window, subject)
+    window = request.replace_window if swaps else request.refine_window
+    if _only_setting(ours, theirs, gone, new):
+        guidance, note = _setting_strength(request)
+    else:
+        window, guidance, note = _strength(request, window, subject)
+    own_shape = brings_shape(ours.words, gone) or brings_shape(theirs.words, new)
+    self_window, own_note = _self_window(request, own_shape)
     return ControlPlan(
         source=source,
         target=target,
@@ -75,12 +82,13 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
         share=share,
         weights=_weights(theirs, request.word_weights, (*request.targets, target)),
         window=(0.0, window),
+        self_window=self_window,
         changed_source=_places(ours, gone),
         changed_target=_places(theirs, new),
         guidance=guidance,
         setting=new_setting(theirs.words, new),
         kept=_kept(ours, theirs, gone, new),
-        note=note,
+        note="; ".join(part for part in (note, own_note) if part),
     )
 
 
@@ -90,6 +98,28 @@ def _kept(ours: Tokens, theirs: Tokens, gone: Sequence[int], new: Sequence[int])
         return ()
     thing = main_thing(ours.words, [i for i in range(len(ours.words)) if i not in gone])
     return () if thing is None else _places(ours, [thing])
+
+
+def _only_setting(ours: Tokens, theirs: Tokens, gone: Sequence[int], new: Sequence[int]) -> bool:
+    """Whether nothing but the place, the time or the look changes, comes or goes."""
+    changes = [(words, among) for words, among in ((ours.words, gone), (theirs.words, new)) if among]
+    return bool(changes) and all(names_setting(words, among) for words, among in changes)
+
+
+def _setting_strength(request: EditRequest) -> tuple[float, str]:
+    """The guidance scale where only the setting changes, never less than none, and what to say of it."""
+    guidance = max(1.0, request.guidance_scale * request.setting_guidance)
+    if guidance == request.guidance_scale:
+        return guidance, ""
+    return guidance, f"only the place, the time or the look changes: guidance scale {guidance:g}"
+
+
+def _self_window(request: EditRequest, own_shape: bool) -> tuple[Window, str]:
+    """Until when self-attention takes from the source, and what to say where a new shape cannot use the old maps."""
+    window = request.self_attention_window
+    if not own_shape or request.self_attention != "source_maps" or window[0] == window[1]:
+        return window, ""
+    return (0.0, 0.0), "another thing or place has its own shapes: the source's self-attention maps are not used"
 
 
 def _strength(request: EditRequest, window: float, subject: str | None) -> tuple[float, float, str]:

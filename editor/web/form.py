@@ -29,7 +29,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "as_published",
     ),
     "From frame to frame": ("frame_attention", "dense_layers"),
-    "Words": ("replace_window", "refine_window", "subject_window", "subject_guidance", "word_weights"),
+    "Words": (
+        "replace_window",
+        "refine_window",
+        "subject_window",
+        "subject_guidance",
+        "setting_guidance",
+        "word_weights",
+    ),
     "Place and detail": (
         "blend",
         "blend_region",
@@ -50,7 +57,7 @@ DEPENDS: dict[str, tuple[str, Any]] = {
     "residual_window": ("inversion", "pinned"),
     "null_text_inner_steps": ("inversion", "null_text"),
     "null_text_window": ("inversion", "null_text"),
-    "self_attention_window": ("self_attention", "source_kv"),
+    "self_attention_window": ("self_attention", ("source_kv", "source_maps")),
     "blend_region": ("blend", True),
     "blend_threshold": ("blend", True),
     "blend_start": ("blend", True),
@@ -89,7 +96,7 @@ def matters(name: str, values: Mapping[str, Any]) -> bool:
     if name not in DEPENDS:
         return True
     other, value = DEPENDS[name]
-    return values[other] == value
+    return values[other] in (value if isinstance(value, tuple) else (value,))
 
 
 def _component(f: Field, value: Any, settings: Settings, visible: bool) -> gr.components.Component:  # noqa: ANN401

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from editor.evaluation.configurations import FRAME_COUNTS, GRID, baselines, presets, read_grid, tuned_paper
+from editor.evaluation.configurations import FRAME_COUNTS, GRID, baselines, by_gain, presets, read_grid, tuned_paper
 from editor.evaluation.tasks import load_tasks
 from editor.events import EditError
 from editor.request import PRESETS, EditRequest
@@ -54,12 +54,17 @@ def test_settings_tell_configurations_apart():
     }
 
 
+def test_rows_are_sorted_by_preset_and_gain():
+    rows = [{"preset": p, "gains": {"all": g}} for p, g in (("b", 9.0), ("a", None), ("a", -1.0), ("a", 2.0))]
+    assert [row["gains"]["all"] for row in sorted(rows, key=by_gain)] == [2.0, -1.0, None, 9.0]
+
+
 def test_the_search_tunes_the_papers_guidance():
     rows = [
-        {"preset": "paper", "fields": {"guidance_scale": 3.0}, "score": 1.0},
-        {"preset": "paper", "fields": {"guidance_scale": 5.0}, "score": 2.0},
-        {"preset": "paper", "fields": {"guidance_scale": 9.0, "steps": 10}, "score": 8.0},
-        {"preset": "balanced", "fields": {"guidance_scale": 4.0}, "score": 9.0},
+        {"preset": "paper", "fields": {"guidance_scale": 3.0}, "gains": {"all": 1.0}},
+        {"preset": "paper", "fields": {"guidance_scale": 5.0}, "gains": {"all": 2.0}},
+        {"preset": "paper", "fields": {"guidance_scale": 9.0, "steps": 10}, "gains": {"all": 8.0}},
+        {"preset": "balanced", "fields": {"guidance_scale": 4.0}, "gains": {"all": 9.0}},
     ]
     assert tuned_paper(rows)[0].fields == {"guidance_scale": 5.0}
     assert tuned_paper([]) == ()
@@ -71,7 +76,7 @@ def test_the_grid_lists_what_is_searched():
     wanted = {"inversion", "steps", "guidance_scale", "guidance_stop", "frame_attention", "dense_layers"}
     wanted |= {"replace_window", "refine_window", "blend", "spatial_pixel_weight", "spatial_gradient_weight"}
     assert wanted | {"residual", "guidance_base", "self_attention"} <= varied
-    assert GRID.is_file() and tuned_paper([{"preset": c.preset, "fields": c.fields, "score": 0} for c in grid])
+    assert GRID.is_file() and tuned_paper([{"preset": c.preset, "fields": c.fields, "gains": {"all": 0}} for c in grid])
 
 
 @pytest.mark.parametrize(

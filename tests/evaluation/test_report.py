@@ -67,13 +67,14 @@ def test_the_search_is_shown_best_first(store):
     from editor.evaluation.summary import summarise
 
     summary = summarise(store.all("balanced"))
+    common = {"preset": "balanced", "tasks": 4, "score": 1.0, "summary": summary}
     rows = [
-        {"name": name, "preset": "balanced", "fields": {"steps": n}, "tasks": 4, "score": float(n), "summary": summary}
+        {**common, "name": name, "fields": {"steps": n}, "gains": {"all": float(n), **dict.fromkeys(KINDS)}}
         for n, name in ((1, "poorest"), (3, "finest"), (2, "middling"))
     ]
     text = written(store, rows)
     assert text.index("finest") < text.index("middling") < text.index("poorest")
-    assert "steps 3" in text
+    assert "steps 3" in text and "+3.00" in text
 
 
 def test_a_page_of_nothing_still_reads(tmp_path):

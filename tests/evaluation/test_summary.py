@@ -1,9 +1,11 @@
 """Means over tasks, the score of a search, and the goals, against numbers worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from editor.evaluation.goals import GOALS, goals
-from editor.evaluation.summary import details, overall, score, summarise
+from editor.evaluation.summary import details, gains, overall, score, summarise
 from tests.evaluation.test_records import METRICS, record
 
 
@@ -37,7 +39,23 @@ def test_kinds_count_the_same_in_the_overall_share():
 
 
 def test_the_score_by_hand():
-    assert score(summarise(RECORDS)) == pytest.approx(19 + 29 / 2 + 20 * 2.5 / 3 - 3, abs=2e-3)  # means have 4 decimals
+    assert score(RECORDS) == pytest.approx(19 + 29 / 2 + 20 * 2.5 / 3 - 3, abs=2e-3)  # means have 4 decimals
+
+
+def test_the_classifier_is_heard_in_the_score_as_much_as_the_nearest_picture():
+    look = one("look", psnr=15.0, temporal_error=3.0)
+    unseen, half = (replace(look, extra={"judged": share}) for share in (0.0, 0.5))
+    assert score([look]) == pytest.approx(15 + 20 - 3)
+    assert score([unseen]) == pytest.approx(15 + 10 - 3)
+    assert score([half]) == pytest.approx(15 + 15 - 3)
+
+
+def test_gains_are_on_the_same_tasks():
+    better = [replace(r, metrics={**r.metrics, "psnr": r.metrics["psnr"] + 2}) for r in RECORDS]
+    found = gains(better[2:], RECORDS)
+    assert (found["all"], found["look"], found["place"]) == (2.0, 2.0, 0.0)
+    assert found["color"] is None, "no task of this kind"
+    assert gains(better, RECORDS[:-1])["all"] is None, "the reference lacks a task"
 
 
 def test_details_are_none_where_nothing_was_measured():

@@ -37,7 +37,11 @@ class Run:
 def ask(*targets: str, preset: str | None = None, source: str = SOURCE, **values: object) -> EditRequest:
     """A valid request: a preset's, or one that stays the same whatever numbers the evaluation gives the presets."""
     fixed = {"steps": 25, "guidance_scale": 7.5, "guidance_stop": 0.6, "blend_threshold": 0.3}
-    fixed = {**fixed, "subject_window": 1.0, "subject_guidance": 1.0} if preset is None else {}
+    fixed = (
+        {**fixed, "subject_window": 1.0, "subject_guidance": 1.0, "setting_guidance": 1.0, "self_attention": "own"}
+        if preset is None
+        else {}
+    )
     asked = {"source": source, "targets": targets or (source,), **fixed, **values}
     return EditRequest.from_preset(preset or "balanced", **asked).validated()
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from editor.method import blend as blend_module
 from editor.method import maps as maps_module
 from editor.method.blend import Blend
 from editor.method.branches import Rows
@@ -229,3 +230,22 @@ def test_a_run_keeps_the_source_outside_its_mask(monkeypatch, region):
     outside = ~mask[:, None].expand_as(run.trajectory.clean)
     assert torch.equal(run.sampled.latents[0][outside], run.trajectory.clean[outside])
     assert not torch.allclose(run.sampled.latents[0][~outside], run.trajectory.clean[~outside], atol=1e-3)
+
+
+def test_a_run_keeps_the_main_thing_where_its_maps_show_it(monkeypatch):
+    monkeypatch.setattr(maps_module, "FLAT_SETTING", 0.99)  # random weights look everywhere: let their masks count
+    found = []
+
+    def noted(seen):
+        found.append(thing_mask(seen))
+        return found[-1]
+
+    monkeypatch.setattr(blend_module, "thing_mask", noted)
+    parts = tiny.components("demo")
+    request = ask(PLACE, steps=5, blend_threshold=0.0, kept_window=1.0)  # the edit acts everywhere, the thing stays
+    run = run_edit(parts, request, parts.latents(2, 16))
+    thing = found[-1][:, None].expand_as(run.trajectory.clean)
+    assert 0 < found[-1].float().mean() < 1, "there must be a thing and a place"
+    assert run.sampled.masks == (None,) and "the main thing is kept" in run.sampled.notes[0][0]
+    assert torch.equal(run.sampled.latents[0][thing], run.trajectory.clean[thing])
+    assert not torch.allclose(run.sampled.latents[0][~thing], run.trajectory.clean[~thing], atol=1e-3)

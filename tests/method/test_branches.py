@@ -23,12 +23,13 @@ SWAP, ADDITION = "a blue car on the road", "a red car on the road in the snow"
 @dataclass(frozen=True)
 class Control:
     window: tuple[float, float] = (0.0, 0.8)
+    self_window: tuple[float, float] = (0.0, 0.0)
     changed_source: tuple[int, ...] = (2,)
     kept: tuple[int, ...] = ()
 
 
-REPLACE, REFINE = Control(), Control((0.0, 0.4), ())
-KEYS = {"self_attention": "source_kv"}
+REPLACE, REFINE = Control(), Control((0.0, 0.4), changed_source=())
+READING, LATE = Control((0.0, 0.4), (0.0, 0.6), ()), Control((0.0, 0.4), (0.7, 0.9), ())
 
 
 def total(preset: str, *plans: Control) -> float:
@@ -75,20 +76,17 @@ def test_rows_stand_in_the_order_they_say():
         ({"residual": 0.0}, [REPLACE], range(8)),
         ({"residual": 0.0}, [REFINE], range(4)),
         ({"residual": 0.0}, [REFINE, REPLACE], range(8)),
-        ({"residual": 0.0, "self_attention": "source_kv", "self_attention_window": (0.0, 0.6)}, [REFINE], range(6)),
-        (
-            {"residual": 0.0, "self_attention": "source_kv", "self_attention_window": (0.7, 0.9)},
-            [REFINE],
-            [*range(4), 7, 8],
-        ),
+        ({"residual": 0.0, "self_attention": "source_kv"}, [READING], range(6)),
+        ({"residual": 0.0, "self_attention": "source_maps"}, [LATE], [*range(4), 7, 8]),
+        ({"residual": 0.0, "self_attention": "own"}, [LATE], range(4)),
         ({"residual": 0.5, "residual_window": (0.5, 0.7)}, [REFINE], [*range(4), 5, 6]),
         # maps are gathered until the blend begins
         ({"residual": 0.0, "blend_region": "attention"}, [Control((0.0, 0.0))], range(2)),
-        ({"residual": 0.0, "blend_region": "attention"}, [Control((0.0, 0.0), ())], []),
+        ({"residual": 0.0, "blend_region": "attention"}, [Control((0.0, 0.0), changed_source=())], []),
         ({"residual": 0.0, "blend_region": "difference"}, [Control((0.0, 0.0))], []),
         ({"residual": 0.0, "blend": False}, [Control((0.0, 0.0))], []),
         ({"residual": 0.0, "as_published": True}, [REFINE], range(10)),
-        ({"inversion": "ddim", **KEYS, "self_attention_window": (0.7, 0.9)}, [REFINE], range(9)),
+        ({"inversion": "ddim", "self_attention": "source_kv"}, [LATE], range(9)),
         ({"inversion": "ddim"}, [REFINE], range(4)),
     ],
 )

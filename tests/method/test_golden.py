@@ -18,6 +18,7 @@ PINNED = {
     "residual": 0.8,
     "guidance_base": "source",
     "self_attention": "source_kv",
+    "self_attention_window": (0.0, 0.5),
     "frame_attention": "sparse",
     "dense_layers": "paper",
     "replace_window": 0.8,

@@ -61,6 +61,7 @@ def test_equal_prompts_give_the_clip_back(exact, attention):
     [
         {"guidance_scale": 20.0, "guidance_stop": 0.5},
         {"self_attention": "source_kv", "self_attention_window": (0.2, 0.8)},
+        {"self_attention": "source_maps", "self_attention_window": (0.2, 0.8)},
         {"inversion_prompt": "empty"},
         {"replace_window": 0.0},
         {"as_published": True},
@@ -113,14 +114,14 @@ def source_row(parts: tiny.Tiny, request, monkeypatch) -> list[torch.Tensor]:
     return seen
 
 
-@pytest.mark.parametrize("inversion", ["pinned", "ddim"])
-def test_nothing_flows_from_target_to_source(exact_demo, monkeypatch, inversion):
+@pytest.mark.parametrize(("inversion", "taken"), [("pinned", "source_kv"), ("ddim", "source_maps")])
+def test_nothing_flows_from_target_to_source(exact_demo, monkeypatch, inversion, taken):
     values = {
         "steps": 5,
         "inversion": inversion,
         "frame_attention": "dense",
         "dense_layers": "all",
-        "self_attention": "source_kv",
+        "self_attention": taken,
         "self_attention_window": (0.0, 1.0),
         "replace_window": 1.0,
         "refine_window": 1.0,

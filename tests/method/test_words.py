@@ -58,6 +58,52 @@ def test_the_main_thing_is_told_from_qualities_and_settings(source, target, thin
 
 
 @pytest.mark.parametrize(
+    ("source", "target", "alone"),
+    [
+        ("a car on the road", "a car in the snow", True),
+        ("a car on the road", "a car on the road, at sunset", True),
+        ("a car on the road, as a pencil sketch", "a car on the road", True),
+        ("a car on the dry grass", "a car in deep snow at night", True),
+        ("a red car on the road", "a blue car in the snow", False),
+        ("a car on the road", "a bus in the snow", False),
+        ("a man in a park", "a man with a hat in a park", False),
+        ("a car on the road", "a red car on the road", False),
+        ("a car on the road", "a car on the road", False),
+    ],
+)
+def test_a_new_setting_alone_is_guided_by_its_own_strength(source, target, alone):
+    found = plan(source, target, guidance_scale=2.0, setting_guidance=0.6)
+    assert (found.guidance == 1.2) is alone
+    assert ("guidance scale 1.2" in found.note) is alone
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "same"),
+    [
+        ("a red car on the road", "a blue car on the road", True),
+        ("a car on the road", "a car on the road, at sunset", True),
+        ("a car on the road, as a pencil sketch", "a car on the road", True),
+        ("a car on the road", "a bus on the road", False),
+        ("a red car on the road", "a blue car in the snow", False),
+        ("a man in a park", "a man with a hat in a park", False),
+        ("a man with a hat", "a man", False),
+        ("a cat is sleeping on the road", "a cat is running on the road", False),
+    ],
+)
+def test_self_attention_takes_from_the_source_unless_a_new_shape_comes_or_goes(source, target, same):
+    found = plan(source, target, self_attention="source_maps", self_attention_window=(0.0, 0.9))
+    assert found.self_window == ((0.0, 0.9) if same else (0.0, 0.0))
+    assert ("own shapes" in found.note) is not same
+    for other in ("own", "source_kv"):
+        unhindered = plan(source, target, self_attention=other, self_attention_window=(0.0, 0.9))
+        assert unhindered.self_window == (0.0, 0.9) and "own shapes" not in unhindered.note
+
+
+def test_guidance_to_a_new_setting_is_never_less_than_none():
+    assert plan("a car on the road", "a car in the snow", guidance_scale=1.25, setting_guidance=0.5).guidance == 1.0
+
+
+@pytest.mark.parametrize(
     ("source", "target", "found"),
     [
         ("a car on the road", "a car in the snow", True),
