@@ -155,7 +155,18 @@ def _any_swap(request: EditRequest) -> ControlPlan:
     """A plan of the commonest kind of edit, for counting rows; its tensors do not matter."""
     nothing = torch.zeros(0)
     return ControlPlan(
-        "", "", "replace", "swap", nothing, nothing, nothing, (0.0, request.replace_window), (1,), (1,), 1.0
+        source="",
+        target="",
+        method="replace",
+        kind="swap",
+        mapper=nothing,
+        share=nothing,
+        weights=nothing,
+        window=(0.0, request.replace_window),
+        self_window=request.self_attention_window,
+        changed_source=(1,),
+        changed_target=(1,),
+        guidance=1.0,
     )
 
 

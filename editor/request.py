@@ -85,8 +85,12 @@ class EditRequest:
         "paper", "Self-attention layers that see all frames, whatever the rest does.", choices=("none", "paper", "all")
     )
 
-    replace_window: float = option(0.8, "Part of the steps with source maps when words are swapped.", low=0.0, high=1.0)
-    refine_window: float = option(0.4, "Part of the steps with source maps when words are added.", low=0.0, high=1.0)
+    replace_window: float = option(
+        0.8, "Part of the steps with the source's text maps when words are swapped.", low=0.0, high=1.0
+    )
+    refine_window: float = option(
+        0.4, "Part of the steps with the source's text maps when words are added.", low=0.0, high=1.0
+    )
     subject_window: float = option(
         0.3, "The same, at most, where the main thing is replaced by another shape.", low=0.0, high=1.0
     )

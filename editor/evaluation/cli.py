@@ -136,8 +136,8 @@ def _search(
         print(json.dumps({"search": rows}))
         return 0
     for row in rows:
-        gained = "  ".join("    -" if gain is None else f"{gain:+5.1f}" for gain in row["gains"].values())
-        print(f"{row['name']:32} gain {gained}  {_numbers(row['summary'])}")
+        gained = "  ".join(f"{kind} {'-' if gain is None else f'{gain:+.1f}'}" for kind, gain in row["gains"].items())
+        print(f"{row['name']:24} gain {gained}  {_numbers(row['summary'])}")
     return 0
 
 

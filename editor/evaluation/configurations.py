@@ -135,6 +135,7 @@ def tuned_paper(searched: Iterable[Mapping[str, Any]]) -> tuple[Configuration, .
     Without it the comparison would be against a setting that was made for another model.
     """
     rows = [row for row in searched if row["preset"] == "paper" and set(row["fields"]) <= {"guidance_scale"}]
+    rows = [row for row in rows if row["gains"]["all"] is not None]
     if not rows:
         return ()
     best = dict(min(rows, key=by_gain)["fields"])

@@ -134,8 +134,8 @@ def _reference(
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a search's table; none where there is no file."""
+    """The rows of a search's table; none where there is no file. Those of a version without gains are left out."""
     if not path.is_file():
         return []
     rows: list[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return [dict(row) for row in rows]
+    return [dict(row) for row in rows if "gains" in row]

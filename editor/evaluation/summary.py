@@ -72,16 +72,15 @@ def score(records: Sequence[Record]) -> float:
 
 
 def gains(records: Sequence[Record], reference: Sequence[Record]) -> dict[str, float | None]:
-    """By how much the score of `records` exceeds that of `reference` on the same tasks: over `all`, and for each kind.
+    """By how much the score of `records` exceeds that of `reference`: over `all`, and for each kind.
 
-    None where the reference lacks one of the tasks, or no task is of that kind.
+    On the tasks that both have; None where there are none.
     """
     theirs = {record.task: record for record in reference}
     found: dict[str, float | None] = {}
     for kind in ("all", *KINDS):
-        ours = [record for record in records if kind in ("all", record.kind)]
-        known = bool(ours) and all(record.task in theirs for record in ours)
-        found[kind] = round(score(ours) - score([theirs[r.task] for r in ours]), 4) if known else None
+        ours = [record for record in records if kind in ("all", record.kind) and record.task in theirs]
+        found[kind] = round(score(ours) - score([theirs[r.task] for r in ours]), 4) if ours else None
     return found
 
 

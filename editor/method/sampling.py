@@ -201,7 +201,10 @@ class _Run:
         )
 
     def _reads(self, step: int, rows: Rows) -> torch.Tensor | None:
-        """The row whose self-attention each row reads (R,): the targets' bases the source's base where it has one."""
+        """For every row the row whose self-attention it takes (R,), or None where each has its own.
+
+        A reading target's text row takes the source's, its base row the source's base, or the source if that has none.
+        """
         reading = [step in window_steps(plan.self_window, self.request.steps) for plan in self.plans]
         if self.request.self_attention == "own" or not rows.source or not any(reading):
             return None

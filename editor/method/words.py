@@ -13,7 +13,7 @@ from transformers import CLIPTokenizer
 
 from editor.diffusion.prompts import Tokens, tokenise
 from editor.events import EditError
-from editor.method.phrases import bare, brings_shape, main_thing, names_place, names_setting, new_setting
+from editor.method.phrases import bare, brings_shape, content, main_thing, names_place, names_setting, new_setting
 from editor.request import EditRequest, Window
 
 
@@ -102,34 +102,39 @@ def _kept(ours: Tokens, theirs: Tokens, gone: Sequence[int], new: Sequence[int])
 
 def _only_setting(ours: Tokens, theirs: Tokens, gone: Sequence[int], new: Sequence[int]) -> bool:
     """Whether nothing but the place, the time or the look changes, comes or goes."""
-    changes = [(words, among) for words, among in ((ours.words, gone), (theirs.words, new)) if among]
-    return bool(changes) and all(names_setting(words, among) for words, among in changes)
+    sides = [(words, among) for words, among in ((ours.words, gone), (theirs.words, new)) if content(words, among)]
+    return bool(sides) and all(names_setting(words, among) for words, among in sides)
 
 
 def _setting_strength(request: EditRequest) -> tuple[float, str]:
     """The guidance scale where only the setting changes, never less than none, and what to say of it."""
-    guidance = max(1.0, request.guidance_scale * request.setting_guidance)
+    guidance = _scaled(request, request.setting_guidance)
     if guidance == request.guidance_scale:
         return guidance, ""
     return guidance, f"only the place, the time or the look changes: guidance scale {guidance:g}"
 
 
 def _self_window(request: EditRequest, own_shape: bool) -> tuple[Window, str]:
-    """Until when self-attention takes from the source, and what to say where a new shape cannot use the old maps."""
+    """On which steps self-attention takes from the source, and what to say where a new shape forbids the old maps."""
     window = request.self_attention_window
     if not own_shape or request.self_attention != "source_maps" or window[0] == window[1]:
         return window, ""
-    return (0.0, 0.0), "another thing or place has its own shapes: the source's self-attention maps are not used"
+    return (0.0, 0.0), "a shape comes, goes or moves: the source's self-attention maps are not used"
+
+
+def _scaled(request: EditRequest, factor: float) -> float:
+    """The guidance scale times `factor`, not below 1; without guidance it stays none."""
+    return 1.0 if request.guidance_scale == 1 else max(1.0, request.guidance_scale * factor)
 
 
 def _strength(request: EditRequest, window: float, subject: str | None) -> tuple[float, float, str]:
     """Until when maps are taken over, the guidance scale, and what to say where another main thing changes them."""
     plain = (window, request.guidance_scale)
-    until, guidance = min(window, request.subject_window), request.guidance_scale * request.subject_guidance
+    until, guidance = min(window, request.subject_window), _scaled(request, request.subject_guidance)
     if subject is None or (until, guidance) == plain:
         return (*plain, "")
     reason = f"“{subject}” replaces the main thing, whose shape must give way"
-    return until, guidance, f"{reason}: guidance scale {guidance:g}, source maps on {until:.0%} of the steps"
+    return until, guidance, f"{reason}: guidance scale {guidance:g}, source's text maps on {until:.0%} of the steps"
 
 
 def on_device(plan: ControlPlan, device: torch.device) -> ControlPlan:

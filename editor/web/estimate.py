@@ -38,9 +38,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Plan:
-    """What counting needs to know of a target: for how long source maps are taken over, and whether words go."""
+    """What counting needs to know of a target: for how long the source's maps are taken, and whether words go."""
 
     window: tuple[float, float]
+    self_window: tuple[float, float]
     changed_source: tuple[int, ...]
     kept: tuple[int, ...] = ()
 
@@ -54,7 +55,8 @@ def _plan(request: EditRequest, target: str) -> Plan:
     """As the method plans by tokens, only by words: close enough for an estimate."""
     same_length = len(request.source.split()) == len(target.split())
     gone = any(not piece.kept and piece.source for piece in compare(request.source, target).pieces)
-    return Plan((0.0, request.replace_window if same_length else request.refine_window), (1,) if gone else ())
+    window = (0.0, request.replace_window if same_length else request.refine_window)
+    return Plan(window, request.self_attention_window, (1,) if gone else ())
 
 
 def evaluations(request: EditRequest, frames: int, reused: bool = False) -> float:

@@ -67,7 +67,7 @@ def test_the_search_tunes_the_papers_guidance():
         {"preset": "balanced", "fields": {"guidance_scale": 4.0}, "gains": {"all": 9.0}},
     ]
     assert tuned_paper(rows)[0].fields == {"guidance_scale": 5.0}
-    assert tuned_paper([]) == ()
+    assert tuned_paper([]) == () == tuned_paper([{**rows[0], "gains": {"all": None}}])
 
 
 def test_the_grid_lists_what_is_searched():
@@ -75,7 +75,7 @@ def test_the_grid_lists_what_is_searched():
     varied = {name for configuration in grid for name in configuration.fields}
     wanted = {"inversion", "steps", "guidance_scale", "guidance_stop", "frame_attention", "dense_layers"}
     wanted |= {"replace_window", "refine_window", "blend", "spatial_pixel_weight", "spatial_gradient_weight"}
-    assert wanted | {"residual", "guidance_base", "self_attention"} <= varied
+    assert wanted | {"residual", "guidance_base", "self_attention", "setting_guidance", "subject_guidance"} <= varied
     assert GRID.is_file() and tuned_paper([{"preset": c.preset, "fields": c.fields, "gains": {"all": 0}} for c in grid])
 
 

@@ -133,6 +133,9 @@ def test_nothing_flows_from_target_to_source(exact_demo, monkeypatch, inversion,
         assert gap(a, b) < EXACT
 
 
+LATE_MAPS = {"self_attention": "source_maps", "self_attention_window": (0.5, 0.8)}
+
+
 def test_rows_that_are_not_run_would_have_changed_nothing(exact_demo):
     """Branch scheduling against all rows to the end: the same targets for less work."""
     for values in (
@@ -140,6 +143,8 @@ def test_rows_that_are_not_run_would_have_changed_nothing(exact_demo):
         {"inversion": "ddim", "guidance_base": "source"},
         {"inversion": "pinned", "residual": 0.0},
         {"inversion": "pinned", "residual_window": (0.5, 1.0), "replace_window": 0.2, "refine_window": 0.2},
+        {"inversion": "pinned", "residual": 0.0, "replace_window": 0.2, "refine_window": 0.2, **LATE_MAPS},
+        {"inversion": "ddim", "guidance_base": "empty", **LATE_MAPS},
     ):
         request = ask(SWAP, ADDITION, steps=6, **values)
         run = run_edit(exact_demo, request, exact_demo.latents(2))
@@ -148,8 +153,10 @@ def test_rows_that_are_not_run_would_have_changed_nothing(exact_demo):
         assert run.evaluations < full.evaluations
 
 
-def test_targets_share_a_source_row_and_do_not_disturb_each_other(exact_demo):
-    both = ask(SWAP, ADDITION, steps=5)
+@pytest.mark.parametrize("taken", ["own", "source_kv", "source_maps"])
+def test_targets_share_a_source_row_and_do_not_disturb_each_other(exact_demo, taken):
+    """With source_maps the added place, another shape, keeps its own maps beside a colour that takes the source's."""
+    both = ask(SWAP, ADDITION, steps=5, self_attention=taken)
     together = run_edit(exact_demo, both, exact_demo.latents(2))
     for index, target in enumerate(both.targets):
         alone = run_edit(exact_demo, replace(both, targets=(target,)), exact_demo.latents(2))
@@ -275,6 +282,7 @@ def test_parts_that_do_not_belong_together_are_refused(parts):
         {"preset": "balanced"},
         {"preset": "fast"},
         {"inversion": "ddim", "steps": 5, "self_attention": "source_kv"},
+        {"inversion": "ddim", "steps": 5, "self_attention": "source_maps", "self_attention_window": (0.0, 0.9)},
         {"inversion": "null_text", "guidance_base": "empty", "steps": 6, "guidance_stop": 1.0},
         {"residual": 0.0, "steps": 6, "refine_window": 0.3, "blend": False},
     ],

@@ -67,6 +67,9 @@ def test_the_main_thing_is_told_from_qualities_and_settings(source, target, thin
         ("a red car on the road", "a blue car in the snow", False),
         ("a car on the road", "a bus in the snow", False),
         ("a man in a park", "a man with a hat in a park", False),
+        ("a man in a red shirt", "a man in a blue shirt", False),
+        ("a car on the road", "a car on a road at night", True),
+        ("a car on the road", "a car on the road, pencil sketch", True),
         ("a car on the road", "a red car on the road", False),
         ("a car on the road", "a car on the road", False),
     ],
@@ -88,15 +91,34 @@ def test_a_new_setting_alone_is_guided_by_its_own_strength(source, target, alone
         ("a man in a park", "a man with a hat in a park", False),
         ("a man with a hat", "a man", False),
         ("a cat is sleeping on the road", "a cat is running on the road", False),
+        ("a car at the station", "a car at the beach", False),
+        ("a man with a hat", "a man without a hat", False),
+        ("a cat on the table", "a cat under the table", False),
+        ("two cars on the road", "three cars on the road", False),
+        ("a car on the road", "a car on the road, pencil sketch", True),
+        ("a car on the road", "a car on the road, in watercolor style", True),
+        ("a car on the road", "a car on the road in the style of van gogh", True),
+        ("a photo of a car", "a painting of a car", True),
+        ("a car on the road", "a car on the road in winter", True),
+        ("a car on the road", "a car on the road during the night", True),
+        ("a red building", "a blue building", True),
+        ("a car on the road", "a shining car on the road", True),
+        ("the car is red", "the car is blue", True),
     ],
 )
 def test_self_attention_takes_from_the_source_unless_a_new_shape_comes_or_goes(source, target, same):
     found = plan(source, target, self_attention="source_maps", self_attention_window=(0.0, 0.9))
     assert found.self_window == ((0.0, 0.9) if same else (0.0, 0.0))
-    assert ("own shapes" in found.note) is not same
+    assert ("a shape comes" in found.note) is not same
     for other in ("own", "source_kv"):
         unhindered = plan(source, target, self_attention=other, self_attention_window=(0.0, 0.9))
-        assert unhindered.self_window == (0.0, 0.9) and "own shapes" not in unhindered.note
+        assert unhindered.self_window == (0.0, 0.9) and "a shape comes" not in unhindered.note
+
+
+def test_without_guidance_no_words_bring_any():
+    for target in ("a car in the snow", "a bus on the road"):
+        found = plan("a car on the road", target, guidance_scale=1.0, setting_guidance=3.0, subject_guidance=3.0)
+        assert found.guidance == 1.0 and "guidance" not in found.note
 
 
 def test_guidance_to_a_new_setting_is_never_less_than_none():

@@ -17,6 +17,13 @@ def test_the_paper_costs_most_and_fast_least():
     assert min(cost, key=cost.get) == "fast" and max(cost, key=cost.get) == "paper"
 
 
+@pytest.mark.parametrize("taken", ["own", "source_kv", "source_maps"])
+@pytest.mark.parametrize("values", [{}, {"residual": 0.0}, {"inversion": "ddim"}])
+def test_every_way_of_self_attention_is_counted(taken, values):
+    cost = planned(asking(self_attention=taken, **values))
+    assert cost["edit"] >= planned(asking(self_attention="own", **values))["edit"]
+
+
 def test_a_second_target_costs_less_than_a_second_job():
     one, two = asking(), asking(targets=("a blue car on the road", "a green car on the road"))
     assert evaluations(one, 8) < evaluations(two, 8) < 2 * evaluations(one, 8)

@@ -15,6 +15,7 @@ from editor.web.form import (
     advanced_fields,
     build_request,
     form_values,
+    matters,
     parse_setting,
     parse_weights,
     parse_window,
@@ -81,3 +82,11 @@ def test_word_weights():
 def test_targets_are_lines():
     assert split_targets(" a \n\nb\n") == ("a", "b")
     assert split_targets("") == ()
+
+
+def test_the_window_of_self_attention_is_shown_where_something_is_taken():
+    shown = {
+        taken: matters("self_attention_window", {"self_attention": taken})
+        for taken in ("own", "source_kv", "source_maps")
+    }
+    assert shown == {"own": False, "source_kv": True, "source_maps": True}
