@@ -17,8 +17,7 @@ from editor.diffusion.models import choose_device, choose_dtype, describe_device
 from editor.events import EditError
 from editor.flops import run_flops
 from editor.media import ffmpeg_path
-from editor.method.branches import planned_evaluations
-from editor.method.words import ControlPlan
+from editor.method.branches import Outline, planned_evaluations
 from editor.request import EditRequest
 from editor.settings import Settings
 from editor.shapes import meta_parts
@@ -128,8 +127,7 @@ def _cost(settings: Settings) -> list[Finding]:
     """What a clip of the default size costs with each shape of checkpoint, by count and by this device's speed."""
     request = EditRequest.from_preset()
     frames = request.max_frames
-    plan = _any_swap(request)
-    work = planned_evaluations(dataclasses.replace(request, targets=("",)), [plan])
+    work = planned_evaluations(dataclasses.replace(request, targets=("",)), [Outline.swap(request)])
     speed = measured_speed(choose_device(settings.device)[0])
     findings = []
     for name, shape, side in (("demo", "small", 96), ("sd15", "sd15", 512)):
@@ -149,25 +147,6 @@ def _cost(settings: Settings) -> list[Finding]:
         )
         findings.append(Finding(f"cost with {name}", text))
     return findings
-
-
-def _any_swap(request: EditRequest) -> ControlPlan:
-    """A plan of the commonest kind of edit, for counting rows; its tensors do not matter."""
-    nothing = torch.zeros(0)
-    return ControlPlan(
-        source="",
-        target="",
-        method="replace",
-        kind="swap",
-        mapper=nothing,
-        share=nothing,
-        weights=nothing,
-        window=(0.0, request.replace_window),
-        self_window=request.self_attention_window,
-        changed_source=(1,),
-        changed_target=(1,),
-        guidance=1.0,
-    )
 
 
 def measured_speed(device: torch.device, side: int = 1024, seconds: float = 0.5) -> float:

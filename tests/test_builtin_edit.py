@@ -67,8 +67,8 @@ def test_a_colour_edit_leaves_the_background(blue_car, models):
     assert _error(edited, frames, ~mask) > _error(through_vae, frames, ~mask) - BACKGROUND_LOSS_DB
 
 
-BACKGROUND_LOSS_DB = 5.6
-"""Measured 5.1 here, where the paint spills over the car's edge. The goal, 1.5, is one for the mean over many clips."""
+BACKGROUND_LOSS_DB = 3.7
+"""Measured 3.2 here, where the paint spills over the car's edge. The goal, 1.5, is one for the mean over many clips."""
 
 
 @pytest.mark.parametrize("preset", ["paper", "balanced", "fast"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from editor.evaluation.configurations import Configuration
 from editor.evaluation.records import Record, Store, fingerprint
 from editor.evaluation.tasks import Task, by_clip
-from editor.method.branches import planned_evaluations
+from editor.method.branches import Outline, planned_evaluations
 
 BESIDE = 20.0
 """What drawing, the VAE and the metrics take per task, in UNet evaluations per frame; only for the time left."""
@@ -26,22 +26,8 @@ class Job:
         edits = len(self.tasks) * BESIDE
         if self.configuration.how in ("edit", "sdedit"):
             request = self.configuration.request(self.tasks, "demo")
-            edits += sum(
-                planned_evaluations(
-                    request, [_Swap((0.0, request.replace_window), request.self_attention_window)] * len(self.tasks)
-                ).values()
-            )
+            edits += sum(planned_evaluations(request, [Outline.swap(request)] * len(self.tasks)).values())
         return edits * self.configuration.frames
-
-
-@dataclass(frozen=True)
-class _Swap:
-    """Stands for the plan of any edit, before a tokenizer is loaded."""
-
-    window: tuple[float, float]
-    self_window: tuple[float, float]
-    changed_source: tuple[int, ...] = (1,)
-    kept: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ pushes away from end with guidance. `as_published` runs them all to the end, as 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from editor.request import EditRequest, window_steps
 
@@ -21,6 +21,21 @@ class Control(Protocol):
     self_window: tuple[float, float]
     changed_source: tuple[int, ...]
     kept: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Stands for a `ControlPlan` where work is counted before a tokenizer is loaded; unless told otherwise a swap."""
+
+    window: tuple[float, float]
+    self_window: tuple[float, float]
+    changed_source: tuple[int, ...] = (1,)
+    kept: tuple[int, ...] = ()
+
+    @classmethod
+    def swap(cls, request: EditRequest) -> Self:
+        """The commonest kind of edit at the request's settings."""
+        return cls((0.0, request.replace_window), request.self_attention_window)
 
 
 @dataclass(frozen=True)

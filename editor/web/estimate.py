@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 
 from editor.media.files import replacing
-from editor.method.branches import planned_evaluations
+from editor.method.branches import Outline, planned_evaluations
 from editor.request import EditRequest
 from editor.web.words import compare
 
@@ -36,27 +36,17 @@ class Cost:
     measured: bool
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What counting needs to know of a target: for how long the source's maps are taken, and whether words go."""
-
-    window: tuple[float, float]
-    self_window: tuple[float, float]
-    changed_source: tuple[int, ...]
-    kept: tuple[int, ...] = ()
-
-
 def planned(request: EditRequest) -> dict[str, float]:
     """UNet evaluations of one frame in the stages `invert`, `null_text` and `edit`, over all targets."""
     return planned_evaluations(request, [_plan(request, target) for target in request.targets or (request.source,)])
 
 
-def _plan(request: EditRequest, target: str) -> Plan:
+def _plan(request: EditRequest, target: str) -> Outline:
     """As the method plans by tokens, only by words: close enough for an estimate."""
     same_length = len(request.source.split()) == len(target.split())
     gone = any(not piece.kept and piece.source for piece in compare(request.source, target).pieces)
     window = (0.0, request.replace_window if same_length else request.refine_window)
-    return Plan(window, request.self_attention_window, (1,) if gone else ())
+    return Outline(window, request.self_attention_window, (1,) if gone else ())
 
 
 def evaluations(request: EditRequest, frames: int, reused: bool = False) -> float:
