@@ -15,8 +15,8 @@ from editor.request import EditRequest
 from editor.settings import Settings
 from editor.web.clicks import told
 from editor.web.desk import Desk
+from editor.web.door.visitor import job_link, network_address, seen_address
 from editor.web.view import page_view
-from editor.web.visitor import job_link, network_address, seen_address
 
 NAMES = ("submit", "follow", "result", "cancel")
 

@@ -10,10 +10,10 @@ from editor.jobs import JobService, temporary_folder
 from editor.settings import Settings
 from editor.web.api import NAMES
 from editor.web.desk import Desk
+from editor.web.door.files import handlers
+from editor.web.door.guard import Guard
 from editor.web.estimate import Pace
 from editor.web.examples import load_examples
-from editor.web.files import handlers
-from editor.web.guard import Guard
 from editor.web.page import Page
 from editor.web.theme import STATIC, head, theme
 

@@ -13,6 +13,7 @@ from editor.jobs import new_secret
 from editor.request import EditRequest
 from editor.web import markup, texts
 from editor.web.desk import Chosen, Desk
+from editor.web.door.visitor import job_link, network_address
 from editor.web.form import (
     DEPENDS,
     advanced_fields,
@@ -23,7 +24,6 @@ from editor.web.form import (
     split_targets,
 )
 from editor.web.known import BUILT_IN
-from editor.web.visitor import job_link, network_address
 
 
 class Clicks:

@@ -9,9 +9,9 @@ from editor.request import EditRequest
 from editor.web import api, markup, parts, texts
 from editor.web.clicks import Clicks
 from editor.web.desk import Desk
+from editor.web.door.visitor import page_secret
 from editor.web.form import DEPENDS, advanced_components
 from editor.web.known import BUILT_IN, chips
-from editor.web.visitor import page_secret
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 """The page has its own signs of progress, and its events are no API."""

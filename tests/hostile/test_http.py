@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from editor.web.routes import API
+from editor.web.door.routes import API
 from tests.web.serving import SOURCE, TARGET, serving
 
 SECRET = "the-secret-of-the-machine"

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse
 
-from editor.web.guard import FORM_OVERHEAD_BYTES, MAX_JSON_BYTES, Guard
-from editor.web.routes import API
+from editor.web.door.guard import FORM_OVERHEAD_BYTES, MAX_JSON_BYTES, Guard
+from editor.web.door.routes import API
 
 UPLOAD_BYTES = 1000
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from editor.web.routes import API, Rule, canonical, rule_for, table
+from editor.web.door.routes import API, Rule, canonical, rule_for, table
 
 
 def routes_of(app):

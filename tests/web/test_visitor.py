@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from editor.settings import Settings
-from editor.web.visitor import job_link, network_address, page_secret
+from editor.web.door.visitor import job_link, network_address, page_secret
 
 
 def asked(peer="127.0.0.1", **headers):

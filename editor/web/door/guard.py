@@ -1,7 +1,7 @@
 """The guard in front of the page: an ASGI middleware that passes on what the app uses and answers the rest itself.
 
 It bounds every body before Gradio reads it, refuses addresses and non-finite numbers hidden in JSON, and serves
-`/healthz` and the files of jobs from its own handlers. Routes stand in `editor.web.routes`.
+`/healthz` and the files of jobs from its own handlers. Routes stand in `editor.web.door.routes`.
 """
 
 import json
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from editor.web.routes import API, Rule, rule_for
+from editor.web.door.routes import API, Rule, rule_for
 
 MAX_JSON_BYTES = 256 * 1024
 MAX_JSON_DEPTH = 32

@@ -19,9 +19,9 @@ from editor.events import EditError
 from editor.jobs import JobService, JobState, JobView, UnknownJob
 from editor.media import contact_sheet, probe, read_thumbnails
 from editor.request import EditRequest
+from editor.web.door.guard import Handler
 from editor.web.estimate import Pace
 from editor.web.examples import Example
-from editor.web.guard import Handler
 from editor.web.view import RESULT_FILES, page_view, unknown_view
 
 PREVIEW = "preview.webp"

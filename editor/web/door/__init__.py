@@ -1,0 +1,1 @@
+"""What stands in front of the page: the guard, its routes, the files it serves itself, and who is asking."""
