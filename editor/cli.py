@@ -10,10 +10,10 @@ import logging
 import sys
 from pathlib import Path
 
-from editor.bench import TOPICS as BENCH_TOPICS
 from editor.console import ProgressBar, quiet_libraries
 from editor.events import EditError, EditResult
 from editor.flags import add_request_flags, request_from
+from editor.machine.bench import TOPICS as BENCH_TOPICS
 from editor.settings import Settings
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -72,9 +72,9 @@ def _edit(args: argparse.Namespace) -> int:
         raise EditError(f"There is no file '{args.clip}'. Give the path of a video file.")
     settings = Settings.from_env()
     quiet_libraries()
-    from editor.cache import InversionCache
     from editor.diffusion.models import load_models
     from editor.pipeline import edit
+    from editor.stages.cache import InversionCache
 
     cache = None if args.no_cache else InversionCache(settings.data / "inversions", settings.cache_mb * 10**6)
     with ProgressBar(sys.stderr) as bar:
@@ -90,17 +90,22 @@ def _edit(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     quiet_libraries()
-    from editor import doctor
+    from editor.machine import doctor
 
+    more: list[doctor.Check] = []
+    if args.selftest:
+        from editor.machine import selftest
+
+        more = selftest.CHECKS
     with ProgressBar(sys.stderr) as bar:
-        report = doctor.examine(Settings.from_env(), args.selftest, bar.say)
+        report = doctor.examine(Settings.from_env(), more, bar.say)
     print(json.dumps(report.to_dict()) if args.json else report.text())
     return 0 if report.healthy else 1
 
 
 def _bench(args: argparse.Namespace) -> int:
     quiet_libraries()
-    from editor import bench
+    from editor.machine import bench
 
     with ProgressBar(sys.stderr) as bar:
         figures = bench.measure(bar.say, args.only)

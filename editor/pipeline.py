@@ -5,12 +5,12 @@ clip -> frames -> latents -> every noise level (inversion) -> edited latents -> 
 
 from pathlib import Path
 
-from editor.cache import InversionCache
 from editor.diffusion.models import Models
 from editor.events import EditResult, Emit, Stage, ignore
 from editor.media import Limits
 from editor.method.sampling import Sampled
 from editor.request import EditRequest
+from editor.stages.cache import InversionCache
 from editor.stages.finish import finished_frames
 from editor.stages.footage import Footage, read_footage
 from editor.stages.manifest import manifest

@@ -12,13 +12,13 @@ import torch
 import editor.stages.source as source_stage
 import editor.stages.targets as targets_stage
 from editor import EditRequest, edit, load_models
-from editor.cache import InversionCache
 from editor.diffusion.safety import SafetyChecker
 from editor.events import Cancelled, EditError, Preview, Progress, Stage
 from editor.media import Limits, probe, read_clip
 from editor.method.branches import planned_evaluations
 from editor.method.words import plan_control
 from editor.settings import Settings
+from editor.stages.cache import InversionCache
 from tests import tiny
 from tests.clips import moving_square, write_clip
 

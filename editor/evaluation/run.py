@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from editor.cache import InversionCache
 from editor.diffusion.latents import encode_frames, plan_fit
 from editor.diffusion.models import Models
 from editor.evaluation.baselines import CHUNK, round_trip, sdedit
@@ -21,6 +20,7 @@ from editor.evaluation.tasks import Task, draw
 from editor.events import ignore
 from editor.media import Clip
 from editor.method.branches import planned_evaluations
+from editor.stages.cache import InversionCache
 from editor.stages.finish import finished_frames
 from editor.stages.footage import Footage
 from editor.stages.session import Session, target_notes

@@ -5,7 +5,6 @@ from typing import Self
 import cv2
 import numpy as np
 
-from editor.cache import InversionCache
 from editor.demo.judge import judged, load_judge
 from editor.demo.world import SIZE
 from editor.diffusion.models import Models, load_models
@@ -17,6 +16,7 @@ from editor.evaluation.records import Record, fingerprint
 from editor.evaluation.run import Outcome, run
 from editor.evaluation.tasks import alternatives, draw, rendered
 from editor.settings import Settings
+from editor.stages.cache import InversionCache
 
 CACHE_BYTES = 4 * 10**9
 """For the inversions of a run; one of 50 steps takes 4 MB at the built-in model's size."""

@@ -20,8 +20,8 @@ _warm: dict[str, "Models"] = {}
 
 def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> tuple[EditResult, ...]:
     """Edit `job_dir/clip.mp4` as `request` says. Writes results inside `job_dir`. Raises `EditError`, `Cancelled`."""
-    from editor.cache import InversionCache
     from editor.pipeline import edit
+    from editor.stages.cache import InversionCache
 
     models = _load(request.model, settings, emit)
     cache = InversionCache(settings.data / "inversions", settings.cache_mb * 10**6)

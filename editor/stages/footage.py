@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from editor.cache import file_digest
 from editor.diffusion.latents import Fit, fit_frames, plan_fit, unfit_frames, unpad_frames
 from editor.diffusion.models import Models
 from editor.events import EditError
 from editor.media import AudioSpan, Clip, Limits, normalise, read_clip
 from editor.request import EditRequest
+from editor.stages.cache import file_digest
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from editor.diffusion.models import Models
 from editor.events import Stage
-from editor.flops import run_flops
+from editor.method.flops import run_flops
 from editor.method.sampling import Sampled
 from editor.stages.footage import Footage
 from editor.stages.meter import UNET_STAGES

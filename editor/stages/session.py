@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from editor.cache import InversionCache
 from editor.diffusion.models import Models
 from editor.diffusion.prompts import cut_note, embed
 from editor.events import Emit, Stage
@@ -12,6 +11,7 @@ from editor.method.sampling import Conditioning, Sampled
 from editor.method.schedule import Schedule
 from editor.method.words import ControlPlan, plan_control
 from editor.request import EditRequest
+from editor.stages.cache import InversionCache
 from editor.stages.memory import Memory
 from editor.stages.meter import Meter
 

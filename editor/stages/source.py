@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from editor.cache import content_key
 from editor.diffusion.latents import decode_latents, encode_frames, psnr, unpad_frames
 from editor.events import Stage
 from editor.method.inversion import Trajectory, invert
 from editor.method.null_text import NullText, fit_null_text
+from editor.stages.cache import content_key
 from editor.stages.footage import Footage
 from editor.stages.memory import Chunks
 from editor.stages.session import Session

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from editor.cache import InversionCache
 from editor.evaluation.baselines import round_trip, sdedit
 from editor.evaluation.configurations import Configuration
 from editor.evaluation.run import run
 from editor.evaluation.tasks import draw, load_tasks
+from editor.stages.cache import InversionCache
 
 TASKS = load_tasks("report", 4)
 STEPS = {"steps": 4, "guidance_stop": 1.0}

@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
-from editor import cli, doctor, selftest
+from editor import cli
 from editor.diffusion import kernels
-from editor.doctor import Finding, Report, examine
+from editor.machine import doctor, selftest
+from editor.machine.doctor import Finding, Report, examine
 from editor.settings import Settings
 
 CPU = Settings(device="cpu")
@@ -51,7 +52,7 @@ def test_a_full_disk_is_bad(tmp_path):
 
 def test_the_command_prints_lines_or_json_and_its_exit_code_tells(monkeypatch, capsys):
     report = Report((Finding("device", "cpu", True), Finding("disk", "full", False)))
-    monkeypatch.setattr(doctor, "examine", lambda settings, selftest, say: report)
+    monkeypatch.setattr(doctor, "examine", lambda settings, more, say: report)
     assert cli.main(["doctor"]) == 1
     assert capsys.readouterr().out.splitlines() == ["ok  device           cpu", "BAD disk             full"]
     assert cli.main(["doctor", "--json"]) == 1
@@ -59,7 +60,7 @@ def test_the_command_prints_lines_or_json_and_its_exit_code_tells(monkeypatch, c
 
 
 def test_the_selftest_proves_kernels_unet_and_one_edit(tmp_path):
-    report = examine(Settings(device="cpu", data=tmp_path), selftest=True)
+    report = examine(Settings(device="cpu", data=tmp_path), more=selftest.CHECKS)
     for name in ("kernel sdpa", "UNet", "one edit"):
         assert named(report, name).ok, named(report, name).text
     assert named(report, "one edit").text.startswith("4 frames with ")

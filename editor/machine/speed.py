@@ -9,6 +9,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
 from editor.diffusion.kernels import SDPA
+from editor.machine.shapes import BETAS, SHAPES, TOKENIZER, random_unet
 from editor.method.attention import EditStep, attached, processors_for
 from editor.method.branches import row_schedule
 from editor.method.inversion import invert
@@ -16,7 +17,6 @@ from editor.method.sampling import Conditioning, sample_edit
 from editor.method.schedule import Schedule
 from editor.method.words import ControlPlan, plan_control
 from editor.request import EditRequest
-from editor.shapes import BETAS, SHAPES, TOKENIZER, random_unet
 
 ROUNDS = 3  # the variants take turns, and the fastest round of each counts: other programs only ever slow one down
 FRAMES = 8

@@ -1,10 +1,10 @@
-"""What this machine can do, in words, and the self-test that proves it."""
+"""What this machine can do, in words; `selftest` has the checks that prove it."""
 
 import dataclasses
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -15,12 +15,12 @@ from editor.diffusion.catalog import CATALOG, present
 from editor.diffusion.kernels import choose_kernel
 from editor.diffusion.models import choose_device, choose_dtype, describe_device
 from editor.events import EditError
-from editor.flops import run_flops
+from editor.machine.shapes import meta_parts
 from editor.media import ffmpeg_path
 from editor.method.branches import Outline, planned_evaluations
+from editor.method.flops import run_flops
 from editor.request import EditRequest
 from editor.settings import Settings
-from editor.shapes import meta_parts
 from editor.stages.results import library_versions
 
 LOW_DISK_MB = 2000  # a Hub checkpoint alone is larger
@@ -57,15 +57,13 @@ class Report:
         return "\n".join(f"{marks[f.ok]}{f.name:<16} {f.text}" for f in self.findings)
 
 
-def examine(settings: Settings, selftest: bool = False, say: Callable[[str], None] = lambda text: None) -> Report:
-    """Look at device, kernel, models, ffmpeg, disk, memory and cost; with `selftest` also run everything once."""
-    checks = [_libraries, _device, _kernel, _models, _ffmpeg, _disk, _memory, _cost]
-    if selftest:
-        from editor import selftest as proof
+Check = Callable[[Settings], list[Finding]]
 
-        checks += proof.CHECKS
+
+def examine(settings: Settings, more: Sequence[Check] = (), say: Callable[[str], None] = lambda text: None) -> Report:
+    """Look at device, kernel, models, ffmpeg, disk, memory and cost, then make the checks in `more`."""
     findings: list[Finding] = []
-    for check in checks:
+    for check in (_libraries, _device, _kernel, _models, _ffmpeg, _disk, _memory, _cost, *more):
         say(f"looking at {check.__name__.strip('_').replace('_', ' ')}")
         try:
             findings += check(settings)

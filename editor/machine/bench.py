@@ -22,10 +22,10 @@ BOUNDS: dict[str, float] = {
 
 def measure(say: Callable[[str], None], topics: Sequence[str] = TOPICS) -> dict[str, Any]:
     """Measure the `topics`; `say` hears what is being done. Figures that were not asked for are left out."""
-    from editor.bench.memory import memory_ratio
-    from editor.bench.speed import wall_ratios
-    from editor.bench.true_shapes import run_true_shapes
-    from editor.bench.work import count_work
+    from editor.machine.memory import memory_ratio
+    from editor.machine.speed import wall_ratios
+    from editor.machine.true_shapes import run_true_shapes
+    from editor.machine.work import count_work
 
     figures: dict[str, Any] = {}
     if "work" in topics:

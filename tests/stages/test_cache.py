@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import editor.cache
-from editor.cache import InversionCache, content_key, file_digest
+import editor.stages.cache
+from editor.stages.cache import InversionCache, content_key, file_digest
 
 KILOBYTE = 1024
 
@@ -70,7 +70,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(cache, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(editor.cache, "save_file", full)
+    monkeypatch.setattr(editor.stages.cache, "save_file", full)
     assert "No space left" in cache.put("a", tensors(), {})
     assert list(cache.folder.iterdir()) == []
 

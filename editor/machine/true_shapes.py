@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from editor.bench.work import SOURCE, SWAPS, draw_clip
 from editor.diffusion.models import load_models
+from editor.machine.shapes import save_random
+from editor.machine.work import SOURCE, SWAPS, draw_clip
 from editor.pipeline import edit
 from editor.request import EditRequest
 from editor.settings import Settings
-from editor.shapes import save_random
 from editor.stages.results import read_manifest
 
 FRAMES, STEPS, SIZE = 2, 2, 256

@@ -6,18 +6,19 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from editor import bench, cli
-from editor.bench import BOUNDS, memory, speed, work
-from editor.bench.speed import Bout
-from editor.bench.true_shapes import run_shape
+from editor import cli
 from editor.diffusion.catalog import CATALOG, present
 from editor.diffusion.models import load_models
-from editor.flops import run_flops, unet_flops, vae_flops
+from editor.machine import bench, memory, speed, work
+from editor.machine.bench import BOUNDS
+from editor.machine.shapes import SHAPES, meta_parts, save_random
+from editor.machine.speed import Bout
+from editor.machine.true_shapes import run_shape
 from editor.method.branches import planned_evaluations
+from editor.method.flops import run_flops, unet_flops, vae_flops
 from editor.method.words import plan_control
 from editor.request import PRESETS, EditRequest
 from editor.settings import Settings
-from editor.shapes import SHAPES, meta_parts, save_random
 from tests import tiny
 
 SWAP = {"source": work.SOURCE, "targets": work.SWAPS[:1]}

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from editor.diffusion.models import Models, load_models
-from editor.flops import run_flops, unet_flops
+from editor.machine.shapes import meta_parts, save_random
 from editor.media import write_video
+from editor.method.flops import run_flops, unet_flops
 from editor.pipeline import edit
 from editor.request import PRESETS, EditRequest
 from editor.settings import Settings
-from editor.shapes import meta_parts, save_random
 from editor.stages.results import read_manifest
 
 SOURCE, SWAPS = "a red car on the road", ("a blue car on the road", "a green car on the road")

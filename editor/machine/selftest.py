@@ -10,18 +10,18 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from editor.bench.work import SOURCE, SWAPS, draw_clip
 from editor.diffusion.catalog import present
 from editor.diffusion.kernels import KernelChoice, choose_kernel
 from editor.diffusion.models import choose_device, choose_dtype, load_models, peak_memory
-from editor.doctor import Finding
 from editor.events import EditError
+from editor.machine.doctor import Finding
+from editor.machine.shapes import random_unet, save_random
+from editor.machine.work import SOURCE, SWAPS, draw_clip
 from editor.media import probe
 from editor.method.attention import EditStep, attached, processors_for
 from editor.pipeline import edit
 from editor.request import EditRequest
 from editor.settings import Settings
-from editor.shapes import random_unet, save_random
 from editor.stages.results import read_manifest
 
 HEAD_SIZES = (40, 64, 80, 160)  # those of SD 1.5 and 2.1

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from editor.bench.speed import Bout
 from editor.events import EditError
+from editor.machine.speed import Bout
 from editor.method.inversion import Trajectory
 from editor.method.sampling import sample_edit
 from editor.request import EditRequest
@@ -23,7 +23,7 @@ def memory_ratio(say: Callable[[str], None], shape: str = "sd15", cells: int = C
     peaks = []
     for frames in FRAMES:
         say(f"peak memory of {frames} frames, dense, shape {shape}, {cells} x {cells} latents")
-        command = [sys.executable, "-m", "editor.bench.memory", shape, str(frames), str(cells)]
+        command = [sys.executable, "-m", "editor.machine.memory", shape, str(frames), str(cells)]
         outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if outcome.returncode != 0:
             raise EditError(f"The measuring process failed: {outcome.stderr.strip()[-300:]}")
