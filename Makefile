@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHROMIUM := $(VENV)/.chromium
 
-.PHONY: setup run test evaluate bench lint slow chromium
+.PHONY: setup run test evaluate report bench lint slow chromium
 
 setup: $(STAMP)
 
@@ -40,3 +40,6 @@ bench: setup
 
 evaluate: setup
 	$(BIN)/python -m editor evaluate --workers 2
+
+report: setup
+	$(BIN)/python -m editor evaluate --report

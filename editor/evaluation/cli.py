@@ -48,6 +48,10 @@ def main(argv: list[str]) -> int:
     evaluation = Evaluation.begin(args.model, args.out, args.clip, _say)
     if args.search:
         return _search(args, evaluation, tasks)
+    if args.report:
+        committed = evaluation.of_repository()
+        committed.report((*presets(), *baselines(committed.searched()), *FRAME_COUNTS), load_tasks("report"))
+        return 0
     chosen = _chosen(args, evaluation.searched())
     if not args.no_run:
         evaluation.measure(chosen, tasks, args.workers, again=args.again or not args.all)
@@ -80,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="Processes to share the work (default 1).")
     parser.add_argument("--again", action="store_true", help="Also measure anew what is there already.")
     parser.add_argument("--no-run", action="store_true", help="Measure nothing: table and report of what is there.")
+    parser.add_argument(
+        "--report", action="store_true", help="Measure nothing: write the report of the repository's results."
+    )
     parser.add_argument("--accept", action="store_true", help="Make the results here those of the repository.")
     parser.add_argument(
         "--clip", type=Path, metavar="FOLDER", help="CLIP checkpoint folder, for the literature's scores."

@@ -26,8 +26,11 @@ flips a cell makes them visible, yet they stay well below what one setting chang
 def differences(fresh: Iterable[Record], committed: Store) -> tuple[int, list[str]]:
     """How many results were compared, and a sentence for each that does not agree."""
     compared, found = 0, []
+    kept: dict[str, dict[str, Record]] = {}
     for record in fresh:
-        known = committed.get(record.configuration, record.task)
+        if record.configuration not in kept:
+            kept[record.configuration] = committed.read(record.configuration)
+        known = kept[record.configuration].get(record.task)
         if known is None:
             continue
         compared += 1

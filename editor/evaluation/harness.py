@@ -1,6 +1,6 @@
 """Doing jobs, in one process or several, with progress and the time left. Imports no torch until a job begins.
 
-Every finished result is a file at once, so an interrupted run goes on where it stopped.
+Every finished job is on disk at once, so an interrupted run goes on where it stopped.
 """
 
 import multiprocessing
@@ -11,6 +11,7 @@ from typing import Any
 
 from editor.console import clock, quiet_libraries
 from editor.evaluation.plan import Job, Plan
+from editor.evaluation.records import Record
 
 
 def execute(plan: Plan, jobs: Sequence[Job], workers: int, say: Callable[[str], None]) -> None:
@@ -19,22 +20,22 @@ def execute(plan: Plan, jobs: Sequence[Job], workers: int, say: Callable[[str], 
         return
     results, finished, work = sum(len(job.tasks) for job in jobs), 0, 0.0
     whole, began = sum(job.work for job in jobs), time.monotonic()
-    for job in _done_in_turn(plan, jobs, min(workers, len(jobs))):
+    for job, records in _done_in_turn(plan, jobs, min(workers, len(jobs))):
+        plan.store.put(records)  # here, so that one process writes
         finished, work = finished + len(job.tasks), work + job.work
         left = (time.monotonic() - began) / work * (whole - work)
         where = f"{job.configuration.name} on {job.tasks[0].clip}"
         say(f"{finished}/{results} results, {where}, {clock(left)} left")
 
 
-def _done_in_turn(plan: Plan, jobs: Sequence[Job], workers: int) -> Iterator[Job]:
-    """Every job when it is done."""
+def _done_in_turn(plan: Plan, jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, list[Record]]]:
+    """Every job with its results when it is done."""
     if workers == 1:
         from editor.evaluation.worker import Worker
 
         worker = Worker.load(plan)
         for job in jobs:
-            worker.do(job)
-            yield job
+            yield job, worker.do(job)
         return
     # a fresh interpreter each: PyTorch's threads do not survive a fork
     with multiprocessing.get_context("spawn").Pool(workers, _begin, (plan, workers)) as pool:
@@ -55,6 +56,5 @@ def _begin(plan: Plan, workers: int) -> None:
     _here.append(Worker.load(plan))
 
 
-def _do(job: Job) -> Job:
-    _here[0].do(job)
-    return job
+def _do(job: Job) -> tuple[Job, list[Record]]:
+    return job, _here[0].do(job)

@@ -44,19 +44,17 @@ class Plan:
         """What has no result of the same fingerprint yet (`again`: everything), clip by clip."""
         jobs = []
         listed = tuple(configurations)
+        done = {c.name: set() if again else {record.task for record in self.current(c, tasks)} for c in listed}
         for group in by_clip(tasks):
             for configuration in listed:
                 within = set(tasks[: configuration.first])
-                open_tasks = (t for t in group if t in within and (again or not self._done(configuration, t)))
+                open_tasks = (t for t in group if t in within and t.id not in done[configuration.name])
                 if chosen := tuple(open_tasks):
                     jobs.append(Job(configuration, chosen))
         return jobs
 
     def current(self, configuration: Configuration, tasks: Sequence[Task]) -> list[Record]:
         """The results there are for the configuration's present settings, in the order of `tasks`."""
-        records = (self.store.get(configuration.name, task.id) for task in tasks if self._done(configuration, task))
-        return [record for record in records if record is not None]
-
-    def _done(self, configuration: Configuration, task: Task) -> bool:
-        record = self.store.get(configuration.name, task.id)
-        return record is not None and record.fingerprint == fingerprint(configuration, task, self.revision)
+        kept = self.store.read(configuration.name)
+        records = ((task, kept[task.id]) for task in tasks if task.id in kept)
+        return [r for task, r in records if r.fingerprint == fingerprint(configuration, task, self.revision)]

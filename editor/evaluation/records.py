@@ -1,12 +1,12 @@
-"""Results on disk: one small JSON file per task and configuration, and the edited frames beside for the report."""
+"""Results on disk: a file of JSON lines per configuration, and the edited frames beside for the report."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +14,7 @@ from PIL import Image
 from editor.evaluation.configurations import Configuration
 from editor.evaluation.tasks import Task
 
-MEASURED = Path(__file__).with_name("measured")
+COMMITTED = Path(__file__).parents[2] / "assets" / "evaluation"
 """The results that belong to the repository."""
 
 METRICS = 1  # counted up when a metric changes its meaning, so that older results are measured anew
@@ -52,16 +52,6 @@ class Record:
         """UNet evaluations per frame."""
         return sum(self.evaluations.values())
 
-    def to_json(self) -> str:
-        """The text of the file."""
-        return json.dumps(_rounded(asdict(self)), indent=1, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read the text back. Raises `ValueError` or `TypeError` for another form."""
-        values = json.loads(text)
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
 
 def fingerprint(configuration: Configuration, task: Task, revision: str) -> str:
     """What a result depends on, as 16 hex digits: task, settings, frames, model weights and the metrics' meaning."""
@@ -78,57 +68,80 @@ def fingerprint(configuration: Configuration, task: Task, revision: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+SHARED = ("configuration", "model", "frames", "settings")
+"""Fields of a record that all tasks of a file have in common: its first line."""
+
+
 @dataclass(frozen=True)
 class Store:
-    """Folders of results: `folder/<configuration>/<task>.json`, and the frames as `.webp` strips under `pictures`."""
+    """Results in `folder/<configuration>.jsonl`: the `SHARED` fields, then a line per task with the others.
+
+    Frames are `.webp` strips under `pictures`. One process writes at a time.
+    """
 
     folder: Path
     pictures: Path | None = None
 
-    def path(self, configuration: str, task: str) -> Path:
-        """Where the record is or will be."""
-        return self.folder / configuration / f"{task}.json"
+    def path(self, configuration: str) -> Path:
+        """Where the records of a configuration are or will be."""
+        return self.folder / f"{configuration}.jsonl"
 
-    def get(self, configuration: str, task: str) -> Record | None:
-        """The record, or None where there is none that can be read."""
+    def read(self, configuration: str) -> dict[str, Record]:
+        """The records of one configuration by task; lines that cannot be read count as absent."""
         try:
-            return Record.from_json(self.path(configuration, task).read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError):
-            return None
+            head, *lines = self.path(configuration).read_text(encoding="utf-8").splitlines()
+            shared = {name: json.loads(head)[name] for name in SHARED}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        found = filter(None, (_record(shared, line) for line in lines))
+        return {record.task: record for record in found}
 
-    def put(self, record: Record, frames: np.ndarray | None = None) -> None:
-        """Keep a record, and its frames uint8 (F, H, W, 3) where pictures are kept."""
-        if frames is not None and self.pictures is not None:
-            picture = self._picture(record.configuration, record.task)
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.concatenate(list(frames))).save(picture, quality=90)
-        path = self.path(record.configuration, record.task)
+    def put(self, records: Iterable[Record]) -> None:
+        """Keep records of one configuration. Those that are there with other `SHARED` fields are dropped."""
+        fresh = list(records)
+        head = {name: _rounded(getattr(fresh[0], name)) for name in SHARED}
+        kept = self.read(fresh[0].configuration)
+        kept = {task: known for task, known in kept.items() if all(getattr(known, n) == head[n] for n in SHARED)}
+        kept |= {record.task: record for record in fresh}
+        lines = [head, *(_own(kept[task]) for task in sorted(kept))]
+        path = self.path(fresh[0].configuration)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.part")
-        partial.write_text(record.to_json(), encoding="utf-8")
+        partial.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines), encoding="utf-8")
         os.replace(partial, path)  # a file that exists is whole, also after an interruption
 
-    def frames(self, configuration: str, task: str) -> np.ndarray | None:
-        """The kept frames uint8 (F, H, W, 3), lightly compressed, or None."""
-        record = self.get(configuration, task)
-        path = self._picture(configuration, task) if self.pictures else None
-        if record is None or path is None or not path.is_file():
+    def keep_frames(self, configuration: str, task: str, frames: np.ndarray) -> None:
+        """Keep frames uint8 (F, H, W, 3), where pictures are kept."""
+        if self.pictures is not None:
+            path = self.pictures / configuration / f"{task}.webp"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.concatenate(list(frames))).save(path, quality=90)
+
+    def frames(self, configuration: str, task: str, count: int) -> np.ndarray | None:
+        """The kept frames uint8 (count, H, W, 3), lightly compressed, or None."""
+        path = self.pictures / configuration / f"{task}.webp" if self.pictures else None
+        if path is None or not path.is_file():
             return None
         with Image.open(path) as strip:
-            return np.stack(np.split(np.asarray(strip.convert("RGB")), record.frames))
-
-    def all(self, configuration: str) -> list[Record]:
-        """The records of one configuration, by task."""
-        return [record for record in self if record.configuration == configuration]
+            pixels = np.asarray(strip.convert("RGB"))
+        return np.stack(np.split(pixels, count)) if len(pixels) % count == 0 else None
 
     def __iter__(self) -> Iterator[Record]:
-        for path in sorted(self.folder.glob("*/*.json")):
-            record = self.get(path.parent.name, path.stem)
-            if record is not None:
-                yield record
+        for path in sorted(self.folder.glob("*.jsonl")):
+            yield from self.read(path.stem).values()
 
-    def _picture(self, configuration: str, task: str) -> Path:
-        return Path(self.pictures or self.folder) / configuration / f"{task}.webp"
+
+def _record(shared: Mapping[str, Any], line: str) -> Record | None:
+    try:
+        values = shared | json.loads(line)
+        return Record(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except (ValueError, TypeError):
+        return None
+
+
+def _own(record: Record) -> dict[str, Any]:
+    """What a record does not share with the others of its file."""
+    return _rounded({name: value for name, value in asdict(record).items() if name not in SHARED})
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from editor.evaluation.compare import differences
 from editor.evaluation.configurations import Configuration, by_gain
 from editor.evaluation.harness import execute
 from editor.evaluation.plan import Plan
-from editor.evaluation.records import MEASURED, Record, Store
+from editor.evaluation.records import COMMITTED, Record, Store
 from editor.evaluation.report import page
 from editor.evaluation.summary import gains, score, summarise
 from editor.evaluation.tasks import Task
@@ -75,12 +75,18 @@ class Evaluation:
 
     def searched(self) -> list[dict[str, Any]]:
         """The search's rows: those measured here, else the committed ones."""
-        return _rows(self.out / SEARCH) or (_rows(MEASURED / SEARCH) if self.comparable else [])
+        return _rows(self.out / SEARCH) or (_rows(COMMITTED / SEARCH) if self.comparable else [])
 
     def results(self, configurations: Iterable[Configuration], tasks: Sequence[Task]) -> dict[str, list[Record]]:
         """The records of `tasks` by configuration, where there are any of its present settings."""
         found = {c.name: self.plan.current(c, tasks) for c in configurations}
         return {name: records for name, records in found.items() if records}
+
+    def of_repository(self) -> "Evaluation":
+        """This over the committed results, with the pictures that are here. Raises `EditError` for another model."""
+        if not self.comparable:
+            raise EditError("The repository has results of the built-in model only. Leave --model away.")
+        return replace(self, plan=replace(self.plan, store=Store(COMMITTED, self.out / "pictures")))
 
     def report(self, configurations: Sequence[Configuration], tasks: Sequence[Task]) -> Path:
         """Write the report of what there is on `tasks`."""
@@ -95,20 +101,18 @@ class Evaluation:
     def compared(self, results: Mapping[str, Sequence[Record]]) -> tuple[int, list[str]]:
         """How many results were compared with the committed ones, and what differs."""
         fresh = [record for records in results.values() for record in records]
-        return differences(fresh if self.comparable else [], Store(MEASURED))
+        return differences(fresh if self.comparable else [], Store(COMMITTED))
 
     def accept(self, results: Mapping[str, Sequence[Record]]) -> None:
-        """Copy results, the search's table and the report into the repository. Raises `EditError` for another model."""
+        """Copy results and the search's table into the repository. Raises `EditError` for another model."""
         if not self.comparable:
             raise EditError("Only results of the built-in model are kept in the repository. Leave --accept away.")
-        MEASURED.mkdir(exist_ok=True)
+        COMMITTED.mkdir(exist_ok=True)
         for records in results.values():
-            for record in records:
-                Store(MEASURED).put(record)
-        for name in (SEARCH, REPORT):
-            if (self.out / name).is_file():
-                shutil.copyfile(self.out / name, MEASURED / name)
-        self.say(f"kept in {MEASURED}")
+            Store(COMMITTED).put(records)
+        if (self.out / SEARCH).is_file():
+            shutil.copyfile(self.out / SEARCH, COMMITTED / SEARCH)
+        self.say(f"kept in {COMMITTED}")
 
 
 def _row(configuration: Configuration, records: Sequence[Record], reference: Sequence[Record]) -> dict[str, Any]:

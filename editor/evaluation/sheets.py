@@ -40,8 +40,8 @@ def _rank(record: Record) -> tuple[float, ...]:
 
 def sheet(task: Task, store: Store, frames: int) -> str | None:
     """One task as a data URL of a WebP picture; None where no edited frames were kept."""
-    edits = {name: store.frames(name, task.id) for name in SHOWN}
-    kept = {name: edit for name, edit in edits.items() if edit is not None and len(edit) == frames}
+    edits = {name: store.frames(name, task.id, frames) for name in SHOWN}
+    kept = {name: edit for name, edit in edits.items() if edit is not None}
     if not kept:
         return None
     size = next(iter(kept.values())).shape[1]

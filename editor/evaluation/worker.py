@@ -1,4 +1,4 @@
-"""A loaded model that answers tasks and keeps the judged results."""
+"""A loaded model that answers tasks and judges the results."""
 
 from typing import Self
 
@@ -23,7 +23,7 @@ CACHE_BYTES = 4 * 10**9
 
 
 class Worker:
-    """A loaded model that does jobs and keeps their results."""
+    """A loaded model that does jobs and keeps the edited frames."""
 
     def __init__(self, plan: Plan, models: Models) -> None:
         self.plan = plan
@@ -37,10 +37,12 @@ class Worker:
         """Load the plan's model."""
         return cls(plan, load_models(plan.model, Settings.from_env()))
 
-    def do(self, job: Job) -> None:
-        """Run one job and keep a record per task."""
-        for outcome in run(job.configuration, job.tasks, self.models, self.cache):
-            self.plan.store.put(self._record(job.configuration, outcome), outcome.frames)
+    def do(self, job: Job) -> list[Record]:
+        """Run one job: a record per task."""
+        outcomes = run(job.configuration, job.tasks, self.models, self.cache)
+        for outcome in outcomes:
+            self.plan.store.keep_frames(job.configuration.name, outcome.task.id, outcome.frames)
+        return [self._record(job.configuration, outcome) for outcome in outcomes]
 
     def _record(self, configuration: Configuration, outcome: Outcome) -> Record:
         task, frames = outcome.task, outcome.frames

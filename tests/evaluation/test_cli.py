@@ -1,6 +1,7 @@
 """The command: its modes, its JSON, its comparison with committed results, and what it refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -84,24 +85,30 @@ def test_a_later_grid_keeps_the_earlier_rows(evaluate, grid, tmp_path):
 
 def test_committed_results_are_compared(evaluate, tmp_path, monkeypatch):
     """The round: accept, agree, and say what differs when a committed number is another."""
-    monkeypatch.setattr(session, "MEASURED", tmp_path / "measured")
+    monkeypatch.setattr(session, "COMMITTED", tmp_path / "measured")
     monkeypatch.setattr(session.Evaluation, "comparable", True)
     assert "there are none yet" in evaluate("--tasks", "1", "--preset", "fast")[2]
     assert evaluate("--tasks", "1", "--preset", "fast", "--no-run", "--accept")[0] == 0
     code, _, err = evaluate("--tasks", "1", "--preset", "fast")
     assert code == 0 and "all agree" in err
     store = Store(tmp_path / "measured")
-    path = store.path("fast", "color-01")
-    values = json.loads(path.read_text())
-    values["metrics"]["psnr"] += 3
-    path.write_text(json.dumps(values))
+    kept = store.read("fast")["color-01"]
+    store.put([replace(kept, metrics={**kept.metrics, "psnr": kept.metrics["psnr"] + 3})])
     code, _, err = evaluate("--tasks", "1", "--preset", "fast", "--no-run")
     assert code == 1 and "fast, color-01: psnr is" in err and "1 differences" in err
+
+
+def test_the_report_of_the_repository_needs_no_run(tmp_path, capsys):
+    assert cli.main(["--report", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "report.html").read_text()
+    assert "balanced_without_blend" in text and "The search" in text and "Every task of balanced" in text
+    assert "measure" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        (("--report",), "built-in model only"),
         (("--tasks", "0"), "tasks is 0"),
         (("--tasks", "1000"), "Allowed: 1 to 40"),
         (("--workers", "0"), "workers is 0"),

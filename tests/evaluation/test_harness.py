@@ -40,7 +40,8 @@ def test_a_run_goes_on_where_it_stopped(plan):
     left = plan.left([UNTOUCHED], TASKS)
     assert [job.tasks for job in left] == [TASKS[4:]]
     assert plan.left([UNTOUCHED], TASKS, again=True) == jobs
-    plan.store.path("untouched", TASKS[0].id).unlink()
+    path = plan.store.path("untouched")
+    path.write_text("".join(line for line in path.open() if f'"{TASKS[0].id}"' not in line))
     assert plan.left([UNTOUCHED], TASKS)[0].tasks == TASKS[:1]
     assert [record.task for record in plan.current(UNTOUCHED, TASKS)] == [task.id for task in TASKS[1:4]]
 
@@ -65,12 +66,13 @@ def test_every_job_is_told_with_the_time_left(plan):
 
 def test_a_record_says_what_was_recognised(plan):
     execute(plan, plan.left([UNTOUCHED], TASKS[:4]), 1, lambda text: None)
+    found = plan.store.read("untouched")
     for task in TASKS[:4]:
-        kept = plan.store.get("untouched", task.id)
+        kept = found[task.id]
         assert kept.identified == str(getattr(task.source, task.kind)) and not kept.right
         assert kept.frames == 2 and kept.model == "another" and kept.cost == 0
         assert kept.metrics["unchanged_psnr"] == (None if task.kind == "look" else 99.0)
-        assert plan.store.frames("untouched", task.id) is not None
+        assert plan.store.frames("untouched", task.id, 2) is not None
 
 
 def test_the_classifier_agrees_with_right_answers_and_not_with_the_clip(plan):

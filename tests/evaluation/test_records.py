@@ -7,7 +7,7 @@ import pytest
 
 from editor.evaluation.compare import TOLERANCES, differences
 from editor.evaluation.configurations import FRAME_COUNTS, baselines, presets
-from editor.evaluation.records import MEASURED, Record, Store, fingerprint
+from editor.evaluation.records import COMMITTED, Record, Store, fingerprint
 from editor.evaluation.tasks import load_tasks
 
 TASK = load_tasks("report", 4)[0]
@@ -40,35 +40,54 @@ def record(**changes):
 
 def test_a_record_reads_back(tmp_path):
     store = Store(tmp_path)
-    store.put(record())
-    assert store.get("balanced", TASK.id) == record()
-    assert list(store) == [record()] and record().cost == 90
+    store.put([record(), record(task="another", rebuilt=None)])
+    assert store.read("balanced") == {TASK.id: record(), "another": record(task="another", rebuilt=None)}
+    assert list(store) == [record(task="another", rebuilt=None), record()] and record().cost == 90
+
+
+def test_settings_stand_once_in_a_file(tmp_path):
+    store = Store(tmp_path)
+    store.put([record()])
+    store.put([record(task="another"), record(rebuilt=7.0)])
+    assert store.path("balanced").read_text().count("residual_window") == 1
+    assert store.read("balanced") == {TASK.id: record(rebuilt=7.0), "another": record(task="another")}
+
+
+def test_records_of_other_settings_are_dropped(tmp_path):
+    store = Store(tmp_path)
+    store.put([record(), record(task="another")])
+    store.put([record(settings={"steps": 7})])
+    assert list(store) == [record(settings={"steps": 7})]
 
 
 def test_numbers_are_rounded_for_short_files(tmp_path):
     store = Store(tmp_path)
-    store.put(record(rebuilt=1 / 3))
-    assert store.get("balanced", TASK.id).rebuilt == 0.3333
+    store.put([record(rebuilt=1 / 3)])
+    assert store.read("balanced")[TASK.id].rebuilt == 0.3333
 
 
 def test_frames_are_kept_beside(tmp_path):
     store = Store(tmp_path / "records", tmp_path / "pictures")
     frames = np.zeros((2, 32, 48, 3), np.uint8)
     frames[1] = 200
-    store.put(record(), frames)
-    kept = store.frames("balanced", TASK.id)
+    store.keep_frames("balanced", TASK.id, frames)
+    kept = store.frames("balanced", TASK.id, 2)
     assert kept.shape == frames.shape and np.abs(kept.astype(int) - frames).max() < 8  # lightly compressed
-    assert store.frames("balanced", "another") is None
-    assert Store(tmp_path / "records").frames("balanced", TASK.id) is None
+    assert store.frames("balanced", "another", 2) is None
+    assert store.frames("balanced", TASK.id, 3) is None  # not frames of this clip
+    assert Store(tmp_path / "records").frames("balanced", TASK.id, 2) is None
 
 
-def test_a_damaged_file_counts_as_absent(tmp_path):
+@pytest.mark.parametrize("damage", ['{"task": "color-01"', '{"unknown": 1}', "[]", "1"])
+def test_a_damaged_line_counts_as_absent(tmp_path, damage):
     store = Store(tmp_path)
-    store.put(record())
-    store.path("balanced", TASK.id).write_text('{"configuration": "balanced"')
-    assert store.get("balanced", TASK.id) is None
-    store.path("balanced", TASK.id).write_text('{"unknown": 1}')
-    assert store.get("balanced", TASK.id) is None and list(store) == []
+    store.put([record(), record(task="another")])
+    path = store.path("balanced")
+    head, whole, _ = path.read_text().splitlines()
+    path.write_text(f"{head}\n{whole}\n{damage}\n")
+    assert set(store.read("balanced")) == {"another"}
+    path.write_text(f"{damage}\n{whole}\n")
+    assert store.read("balanced") == {} and list(store) == []
 
 
 def test_a_fingerprint_names_what_a_result_depends_on():
@@ -87,7 +106,7 @@ def test_a_fingerprint_names_what_a_result_depends_on():
 
 def compared(tmp_path, **changes):
     store = Store(tmp_path)
-    store.put(record())
+    store.put([record()])
     return differences([record(**changes)], store)
 
 
@@ -122,7 +141,7 @@ def test_what_differs_is_said(tmp_path, changes, said):
 def test_the_committed_results_are_of_the_present_settings():
     known = {c.name: c for c in (*presets(), *baselines(), *FRAME_COUNTS)}
     tasks = {task.id for task in load_tasks("report")}
-    for kept in Store(MEASURED):
+    for kept in Store(COMMITTED):
         assert kept.task in tasks and kept.model == "demo"
         if kept.configuration != "paper_tuned":  # made by a search, not listed
             wanted = {

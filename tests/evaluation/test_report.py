@@ -23,12 +23,18 @@ def store(tmp_path):
             values = {**METRICS, "psnr": 20.0 + number}
             frames = 4 if name == "balanced_4_frames" else 2
             kept = record(configuration=name, task=task.id, kind=task.kind, frames=frames, metrics=values)
-            store.put(kept, rng.integers(0, 256, (frames, 32, 32, 3), dtype=np.uint8))
+            store.put([kept])
+            store.keep_frames(name, task.id, rng.integers(0, 256, (frames, 32, 32, 3), dtype=np.uint8))
     return store
 
 
+def in_order(store, name="balanced"):
+    kept = store.read(name)
+    return [kept[task.id] for task in TASKS]
+
+
 def written(store, searched=(), names=("balanced", "paper", "balanced_4_frames")):
-    results = {name: store.all(name) for name in names}
+    results = {name: in_order(store, name) for name in names}
     return page(results, {"paper": "as <published>"}, TASKS, store, searched)
 
 
@@ -51,12 +57,12 @@ def test_the_page_shows_tables_goals_plots_and_sheets(store):
 
 
 def test_an_ablation_is_compared_on_the_tasks_it_shares(store):
-    changed = [record(task=r.task, kind=r.kind, metrics={**METRICS, "psnr": 18.0}) for r in store.all("balanced")[:4]]
-    results = {"balanced": store.all("balanced"), "balanced_without_blend": changed}
+    changed = [record(task=r.task, kind=r.kind, metrics={**METRICS, "psnr": 18.0}) for r in in_order(store)[:4]]
+    results = {"balanced": in_order(store), "balanced_without_blend": changed}
     text = page(results, {}, TASKS, store, (), {"balanced_without_blend": "balanced", "paper_with_loss": "paper"})
     section = text[text.index("With one thing changed") : text.index("The goals")]
     shared = {r.task for r in changed}
-    exact = [r.metrics["psnr"] for r in store.all("balanced") if r.task in shared and r.kind in ("color", "look")]
+    exact = [r.metrics["psnr"] for r in in_order(store) if r.task in shared and r.kind in ("color", "look")]
     assert f"<td>4</td><td>{18 - sum(exact) / len(exact):+.2f}</td>" in section
     assert "paper_with_loss" not in text
     assert "With one thing changed" not in page({}, {}, TASKS, store, (), {"paper_with_loss": "paper"})
@@ -66,7 +72,7 @@ def test_an_ablation_is_compared_on_the_tasks_it_shares(store):
 def test_the_search_is_shown_best_first(store):
     from editor.evaluation.summary import summarise
 
-    summary = summarise(store.all("balanced"))
+    summary = summarise(in_order(store))
     common = {"preset": "balanced", "tasks": 4, "score": 1.0, "summary": summary}
     rows = [
         {**common, "name": name, "fields": {"steps": n}, "gains": {"all": float(n), **dict.fromkeys(KINDS)}}
@@ -83,7 +89,7 @@ def test_a_page_of_nothing_still_reads(tmp_path):
 
 
 def test_best_and_worst_are_of_their_kind(store):
-    found = chosen(store.all("balanced"))
+    found = chosen(in_order(store))
     assert set(found) == {f"{kind}, {label}" for kind in KINDS for label in ("best", "median")}
     assert found["color, best"].metrics["psnr"] == 24.0 and found["color, median"].metrics["psnr"] == 20.0
 
