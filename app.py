@@ -5,7 +5,7 @@ import sys
 
 from editor.events import EditError
 from editor.jobs import JobService
-from editor.jobs.shutdown import stop_on_sigterm
+from editor.jobs.service import stop_on_sigterm
 from editor.settings import Settings
 from editor.web.app import WebApp
 

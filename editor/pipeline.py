@@ -11,13 +11,11 @@ from editor.media import Limits
 from editor.method.sampling import Sampled
 from editor.request import EditRequest
 from editor.stages.cache import InversionCache
-from editor.stages.finish import finished_frames
 from editor.stages.footage import Footage, read_footage
-from editor.stages.manifest import manifest
-from editor.stages.results import workplace, write_result
+from editor.stages.results import manifest, workplace, write_result
 from editor.stages.session import Session
 from editor.stages.source import Source, find_source
-from editor.stages.targets import reconstruction_psnr, sample_targets
+from editor.stages.targets import finished_frames, reconstruction_psnr, sample_targets
 
 
 def edit(

@@ -21,11 +21,10 @@ from editor.events import ignore
 from editor.media import Clip
 from editor.method.branches import planned_evaluations
 from editor.stages.cache import InversionCache
-from editor.stages.finish import finished_frames
 from editor.stages.footage import Footage
 from editor.stages.session import Session, target_notes
 from editor.stages.source import Source, find_source
-from editor.stages.targets import reconstruction_psnr, sample_targets
+from editor.stages.targets import finished_frames, reconstruction_psnr, sample_targets
 
 FPS = 8.0
 

@@ -1,4 +1,5 @@
-"""From an upload to a job's clip, before the job may wait: whoever sent something unusable is told at once."""
+"""What this installation accepts: requests and uploads are checked before a job may wait, so whoever sent something
+unusable is told at once."""
 
 import threading
 from pathlib import Path
@@ -9,6 +10,10 @@ from editor.media import Limits, normalise, plan_interval, probe
 from editor.request import EditRequest
 from editor.settings import Settings
 
+LONGEST_PROMPT = 1000
+"""Characters of one prompt; models read about 300."""
+SHORTEST_SECRET = 16
+"""Characters of an owner's secret; `new_secret` gives 43."""
 _AT_ONCE = 2
 _PATIENCE = 60.0
 
@@ -39,3 +44,44 @@ class Intake:
         except FileNotFoundError:
             raise EditError("The clip is no longer kept. Please upload it again.") from None
         plan_interval(probe(clip), request.start, request.end, request.fps, request.max_frames)
+
+
+def check_owner(owner: str) -> None:
+    """Raise `EditError` for a secret that is none."""
+    if not isinstance(owner, str) or len(owner) < SHORTEST_SECRET:
+        raise EditError(
+            f"The owner's secret must be text of {SHORTEST_SECRET} characters or more, random and kept by the visitor. "
+            "In a browser, reload the page to get one."
+        )
+
+
+def check_request(request: EditRequest, settings: Settings) -> None:
+    """Raise `EditError` when the request is unusable or beyond what this installation allows."""
+    prompts = {"source": request.source, "negative_prompt": request.negative_prompt}
+    prompts |= {f"target {i}": target for i, target in enumerate(request.targets, 1)}
+    for name, text in prompts.items():
+        if not isinstance(text, str):
+            raise EditError(f"{name} must be text, not {type(text).__name__}.")
+        if len(text) > LONGEST_PROMPT:
+            raise EditError(
+                f"{name} has {len(text)} characters; up to {LONGEST_PROMPT} are allowed. Please shorten it."
+            )
+    request.validated()
+    offered = tuple(dict.fromkeys((settings.model, *settings.models)))
+    if request.model not in offered:
+        raise EditError(f"The model '{request.model}' is not offered here. Models: {', '.join(offered)}.")
+    _check_most("target prompts", len(request.targets), settings.max_targets)
+    _check_most("frames", request.max_frames, settings.max_frames)
+    _check_most("steps", request.steps, settings.max_steps)
+
+
+def check_disk(settings: Settings) -> None:
+    """Raise `EditError` when the disk is too full for another job."""
+    free = files.free_mb(settings.data)
+    if free < settings.disk_floor_mb:
+        raise EditError("The server's disk is nearly full, so it takes no new edits now. Please try again later.")
+
+
+def _check_most(what: str, given: int, most: int) -> None:
+    if given > most:
+        raise EditError(f"{given} {what} were asked for; this server allows up to {most}. Please choose fewer.")

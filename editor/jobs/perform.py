@@ -3,13 +3,16 @@
 import errno
 import importlib
 import logging
+import sqlite3
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from editor.events import Cancelled, EditError, EditResult, Emit, Event, Preview, Progress
 from editor.jobs.executor import Ending, Outcome, PreviewSaved, Report, Task
-from editor.jobs.lock import device_lock
+from editor.jobs.timing import Timing
 from editor.media import write_preview
 from editor.request import EditRequest
 from editor.settings import Settings
@@ -17,6 +20,8 @@ from editor.settings import Settings
 log = logging.getLogger(__name__)
 
 Engine = Callable[[Path, EditRequest, Settings, Emit], tuple[EditResult, ...]]
+_PATIENCE = 0.2
+"""Seconds between two looks at `stopped` while another process holds the device."""
 
 
 class Performer:
@@ -45,6 +50,29 @@ class Performer:
     def _load(self) -> Engine:
         module, _, function = self.engine.partition(":")
         return getattr(importlib.import_module(module), function)
+
+
+class InlineExecutor:
+    """Computes in the thread that calls `run`, for hosts that lend the device to that very call, and for tests.
+
+    It cannot be killed: a stop takes effect at the engine's next event, and a crash takes the server along.
+    """
+
+    slots = ("device",)
+
+    def __init__(self, engine: str, settings: Settings, timing: Timing) -> None:
+        self._performer = Performer(engine, settings, timing.preview)
+
+    def run(self, slot: str, task: Task, report: Report, stop: threading.Event) -> Outcome:
+        """Compute `task` here and now."""
+        return self._performer.run(slot, task, report, stop.is_set)
+
+    def heartbeat_age(self) -> float | None:
+        """There is no worker to listen to."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to end: the runner's stop signal reaches the engine at its next event."""
 
 
 class Reporter:
@@ -84,3 +112,28 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "The server's disk is full. Please try again later."
     return f"The edit failed because of an error in the program ({type(error).__name__}). The server's log has details."
+
+
+@contextmanager
+def device_lock(path: Path, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Hold the device named by the file `path`. Raises `Cancelled` when `stopped()` turns true while waiting.
+
+    The lock is an open exclusive transaction of an empty SQLite file: the operating system frees it when the process
+    dies, however it dies, and it works alike on Linux, macOS and Windows, between processes and between threads.
+    """
+    with closing(sqlite3.connect(path, timeout=0.0, isolation_level=None)) as held:
+        while not _acquired(held):
+            if stopped():
+                raise Cancelled
+            time.sleep(_PATIENCE)
+        yield
+
+
+def _acquired(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
+        return False
+    return True

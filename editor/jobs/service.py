@@ -3,19 +3,22 @@
 Everything here may be called from any thread. Refusals are `EditError` with a text for people, raised at once.
 """
 
+import asyncio
 import logging
+import os
 import secrets
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import FrameType
 from typing import Self
 
 from editor.events import EditError, EditResult
-from editor.jobs import admission, files
+from editor.jobs import files
 from editor.jobs.claims import Claims
 from editor.jobs.executor import Executor
-from editor.jobs.follow import follow
-from editor.jobs.intake import Intake
+from editor.jobs.intake import Intake, check_disk, check_owner, check_request
 from editor.jobs.janitor import Janitor
 from editor.jobs.process import ProcessExecutor
 from editor.jobs.runner import Runner
@@ -99,9 +102,9 @@ class JobService:
         """Hold a place in the queue while `bring` puts the clip where it is told to."""
         if self._stopping.is_set():
             raise EditError("The server is restarting. Please try again in a minute.")
-        admission.check_owner(owner)
-        admission.check_request(request, self.settings)
-        admission.check_disk(self.settings)
+        check_owner(owner)
+        check_request(request, self.settings)
+        check_disk(self.settings)
         job_id = self.store.reserve(request, owner, address, self.settings)
         try:
             bring(files.clip(self.settings.data, job_id))
@@ -117,12 +120,20 @@ class JobService:
         """The job as it is now. Raises `UnknownJob`."""
         return self.store.view(job_id, owner)
 
-    def follow(self, job_id: str, owner: str | None = None) -> AsyncIterator[JobView]:
+    async def follow(self, job_id: str, owner: str | None = None) -> AsyncIterator[JobView]:
         """Yield the job at once, then after every change, up to and including its final state. Raises `UnknownJob`.
 
-        Closing the iterator only stops looking; it never touches the job.
+        Closing the iterator only stops looking; it never touches the job. The store is asked rather than the runner
+        told: the job may run in another server process. A thread asks, so the event loop never waits for the disk.
         """
-        return follow(self.view, job_id, owner, self.timing.follow)
+        last: JobView | None = None
+        while last is None or not last.state.final:
+            now = await asyncio.to_thread(self.view, job_id, owner)
+            if now != last:
+                yield now
+            last = now
+            if not now.state.final:
+                await asyncio.sleep(self.timing.follow)
 
     def result(self, job_id: str) -> tuple[EditResult, ...]:
         """The finished files. Raises `EditError` while there are none, with the reason, and `UnknownJob`."""
@@ -168,3 +179,27 @@ class JobService:
             free_disk_mb=free,
             accepting=not self._stopping.is_set() and free >= self.settings.disk_floor_mb,
         )
+
+
+def stop_on_sigterm(service: JobService) -> None:
+    """On SIGTERM stop `service` and end the process within 10 seconds. Call it in the main thread.
+
+    Stopping happens in a thread of its own: a signal handler may interrupt the main thread while that holds a lock
+    which stopping needs. The process then ends at once, because web servers wait for open connections much longer.
+    """
+
+    def leave() -> None:
+        try:
+            service.stop()
+        finally:
+            logging.shutdown()
+            os._exit(0)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        log.info("SIGTERM: handing the running job back")
+        last_resort = threading.Timer(9.5, os._exit, args=(1,))
+        last_resort.daemon = True
+        last_resort.start()
+        threading.Thread(target=leave, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, handle)

@@ -24,8 +24,7 @@ def measure(say: Callable[[str], None], topics: Sequence[str] = TOPICS) -> dict[
     """Measure the `topics`; `say` hears what is being done. Figures that were not asked for are left out."""
     from editor.machine.memory import memory_ratio
     from editor.machine.speed import wall_ratios
-    from editor.machine.true_shapes import run_true_shapes
-    from editor.machine.work import count_work
+    from editor.machine.work import count_work, run_true_shapes
 
     figures: dict[str, Any] = {}
     if "work" in topics:

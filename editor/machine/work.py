@@ -1,4 +1,6 @@
-"""Work of every preset, counted by running it, and what that work is in FLOPs at SD 1.5's shape."""
+"""Work of every preset, counted by running it, and what that work is in FLOPs at SD 1.5's shape; and Stable Diffusion
+1.5 and 2.1 in their true shape, with random weights: saved, loaded and run end to end.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from editor.stages.results import read_manifest
 
 SOURCE, SWAPS = "a red car on the road", ("a blue car on the road", "a green car on the road")
 FRAMES, SIZE = 1, 64  # the count per frame does not depend on them
+SHAPE_FRAMES, SHAPE_STEPS, SHAPE_SIZE = 2, 2, 256
 
 
 def count_work(say: Callable[[str], None]) -> dict[str, dict[str, float]]:
@@ -39,6 +42,32 @@ def draw_clip(path: Path, frames: int = 8, side: int = 64, fps: float = 8.0) -> 
         pictures[i, third : 2 * third, left : left + third] = (210, 40, 30)
     write_video(pictures, fps, path)
     return path
+
+
+def run_true_shapes(say: Callable[[str], None], shapes: tuple[str, ...] = ("sd15", "sd21")) -> dict[str, dict]:
+    """For each shape what the manifest of an edit at 256 pixels, 2 steps, 2 frames says about its cost."""
+    return {shape: run_shape(shape, say) for shape in shapes}
+
+
+def run_shape(shape: str, say: Callable[[str], None]) -> dict[str, float]:
+    """Save a checkpoint folder of random weights, load it, edit a drawn clip with it, and clean up."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        say(f"writing {shape} in its true shape, random weights, about 5 GB")
+        checkpoint = save_random(shape, place / "model")
+        say(f"loading {shape} and editing {SHAPE_FRAMES} frames at {SHAPE_SIZE} pixels in {SHAPE_STEPS} steps")
+        models = load_models(str(checkpoint), Settings.from_env())
+        request = EditRequest.from_preset(
+            "balanced", source=SOURCE, targets=SWAPS[:1], steps=SHAPE_STEPS, max_frames=SHAPE_FRAMES, size=SHAPE_SIZE
+        )
+        (result,) = edit(draw_clip(place / "clip.mp4"), request, models, place / "out", previews=False)
+        manifest = read_manifest(result)
+    return {
+        "seconds": manifest["seconds"],
+        "unet_evaluations_per_frame": manifest["unet_evaluations_per_frame"],
+        "unet_gflops_per_frame": manifest["flops_per_frame"]["unet"] / 1e9,
+        "vae_gflops_per_frame": manifest["flops_per_frame"]["vae"] / 1e9,
+    }
 
 
 def _count(preset: str, clip: Path, models: Models, place: Path, say: Callable[[str], None]) -> dict[str, float]:

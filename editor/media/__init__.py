@@ -6,9 +6,8 @@
 from editor.media.clip import Clip, Interval, plan_interval, read_clip, read_thumbnails
 from editor.media.compose import contact_sheet, filmstrip, side_by_side
 from editor.media.ffmpeg import ffmpeg_path
-from editor.media.limits import Limits
 from editor.media.normalise import normalise
-from editor.media.probe import Probe, probe
+from editor.media.probe import Limits, Probe, probe
 from editor.media.write import AudioSpan, write_poster, write_preview, write_video
 
 __all__ = [

@@ -9,8 +9,7 @@ import numpy as np
 
 from editor.events import EditError
 from editor.media.ffmpeg import run
-from editor.media.limits import Limits
-from editor.media.probe import UNREADABLE, Probe, input_arguments, probe
+from editor.media.probe import UNREADABLE, Limits, Probe, input_arguments, probe
 
 DEFAULT_FPS = 8.0
 """Frames edited per second unless asked otherwise; a slower source keeps its own rate."""

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from editor.media.ffmpeg import Outcome, run
-from editor.media.limits import Limits
-from editor.media.probe import BT709, Header, input_arguments
+from editor.media.ffmpeg import FfmpegExit, run
+from editor.media.probe import BT709, Header, Limits, input_arguments
 
 MARGIN_SECONDS = 1.0
 """Decoded beyond the longest allowed clip, so that a clip that is too long can be told from one that just fits."""
@@ -41,7 +40,7 @@ def output_size(header: Header, limits: Limits) -> tuple[int, int]:
     return tuple(max(2, 2 * round(side * scale / 2)) for side in (width, height))
 
 
-def convert(raw: Path, out: Path, header: Header, limits: Limits) -> tuple[Outcome, tuple[str, ...]]:
+def convert(raw: Path, out: Path, header: Header, limits: Limits) -> tuple[FfmpegExit, tuple[str, ...]]:
     """Decode `raw` into `out`. What cannot be converted is given up in turn, and named in the notes.
 
     Some builds of ffmpeg lack the filter for HDR colours; some files have sound that cannot be decoded.
@@ -59,7 +58,7 @@ def convert(raw: Path, out: Path, header: Header, limits: Limits) -> tuple[Outco
         notes += (losses[kept.pop(0)],)
 
 
-def decoded_frames(outcome: Outcome) -> tuple[int, int]:
+def decoded_frames(outcome: FfmpegExit) -> tuple[int, int]:
     """How many frames were really in the file, and how many faults the decoder met.
 
     More frames may have been written than decoded, since a constant rate repeats some.

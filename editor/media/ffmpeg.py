@@ -37,7 +37,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FfmpegExit:
     """How an ffmpeg process ended: exit code (minus the signal that ended it), its log, what was read from it."""
 
     code: int
@@ -85,7 +85,7 @@ def run(
     arguments: Sequence[str],
     bounds: Bounds | None = None,
     read: Callable[[IO[bytes]], bytes] = lambda stream: stream.read(),
-) -> Outcome:
+) -> FfmpegExit:
     """Run ffmpeg with `arguments`, which name files in full, and wait for its end.
 
     `read` takes what is wanted from its standard output; whatever it leaves is dropped. The process is ended when the
@@ -106,7 +106,7 @@ def run(
         return _attend(process, bounds.wall_seconds, read)
 
 
-def _attend(process: subprocess.Popen, seconds: float, read: Callable[[IO[bytes]], bytes]) -> Outcome:
+def _attend(process: subprocess.Popen, seconds: float, read: Callable[[IO[bytes]], bytes]) -> FfmpegExit:
     """Read a process to its end, its log aside in a thread: a full pipe that nobody drains stops ffmpeg for ever."""
     log = bytearray()
     late = threading.Event()
@@ -124,7 +124,7 @@ def _attend(process: subprocess.Popen, seconds: float, read: Callable[[IO[bytes]
         process.kill()
         process.wait()
         process.stdout.close()
-    return Outcome(code, log.decode(errors="replace"), late.is_set(), output)
+    return FfmpegExit(code, log.decode(errors="replace"), late.is_set(), output)
 
 
 def _drain(stream: IO[bytes], log: bytearray) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from editor.events import EditError
 from editor.media.convert import MARGIN_SECONDS, convert, decoded_frames
-from editor.media.ffmpeg import Outcome
+from editor.media.ffmpeg import FfmpegExit
 from editor.media.files import DISK_FULL, replacing
-from editor.media.limits import Limits
-from editor.media.probe import TOO_SLOW, Header, Probe, probe, read_header
+from editor.media.probe import TOO_SLOW, Header, Limits, Probe, probe, read_header
 
 FORMATS = "mp4, mov, webm, mkv, avi, mpeg, flv, ogg or gif"
 
@@ -79,7 +78,7 @@ def _check_header(header: Header | None, limits: Limits) -> None:
         raise EditError(_too_long(header.seconds, limits))
 
 
-def _check_outcome(outcome: Outcome, out: Path) -> None:
+def _check_outcome(outcome: FfmpegExit, out: Path) -> None:
     """Refuse by how the conversion went."""
     if outcome.disk_full:
         raise EditError(DISK_FULL)
@@ -109,7 +108,7 @@ def _too_long(seconds: float | None, limits: Limits) -> str:
     return f"The clip is {found} long; up to {limits.seconds:g} s are allowed. Please cut it first."
 
 
-def _notes(header: Header, result: Probe, outcome: Outcome) -> tuple[str, ...]:
+def _notes(header: Header, result: Probe, outcome: FfmpegExit) -> tuple[str, ...]:
     """What differs from the upload, in sentences for a person."""
     notes = []
     (width, height), (new_width, new_height) = header.upright_size, result.size

@@ -12,8 +12,7 @@ from editor.events import EditError
 from editor.media.compose import GAP, even, resized
 from editor.media.ffmpeg import run
 from editor.media.files import DISK_FULL, replacing, scratch
-from editor.media.limits import Limits
-from editor.media.probe import BT709, input_arguments
+from editor.media.probe import BT709, Limits, input_arguments
 
 PREVIEW_BYTES = 150_000
 """Most bytes of a preview: one may be sent every second to everybody who watches."""

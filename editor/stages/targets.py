@@ -1,14 +1,17 @@
-"""From the inverted clip to edited latents: all targets in one batch, with previews on the way."""
+"""From the inverted clip to the frames of every result: all targets in one batch, with previews on the way."""
 
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from PIL import Image
 
 from editor.diffusion.latents import decode_latents, psnr, unpad_frames
 from editor.events import Preview, Stage
 from editor.method.branches import has_spatial_loss
 from editor.method.denoiser import OnStep, unheard
+from editor.method.detail import left_alone, with_detail
 from editor.method.sampling import Sampled, sample_edit
 from editor.method.spatial import SpatialLoss
 from editor.method.words import plan_control
@@ -51,6 +54,18 @@ def reconstruction_psnr(session: Session, footage: Footage, source: Source) -> f
 
     with session.meter.stage(Stage.EDIT, request.steps, "checking the reconstruction", part=(1, 2)):
         return session.memory.within(run)
+
+
+def finished_frames(session: Session, footage: Footage, source: Source, sampled: Sampled, index: int) -> np.ndarray:
+    """The frames of target `index`, uint8 (F, H, W, 3), with the clip's own detail where that was asked for."""
+    models, fit, latents = session.models, footage.fit, sampled.latents[index]
+    frames = session.memory.within(lambda chunks: decode_latents(models.vae, latents, chunks.vae))
+    if not session.request.keep_detail:
+        return footage.restored(frames)
+    cell = fit.padded[0] // latents.shape[-1]
+    share = left_alone(unpad_frames(frames, fit), unpad_frames(source.rebuilt, fit), cell)
+    share = np.stack([np.asarray(Image.fromarray(s).resize(fit.clip, Image.Resampling.BILINEAR)) for s in share])
+    return with_detail(footage.restored(frames), footage.restored(source.rebuilt), footage.clip.frames, share)
 
 
 def joined(parts: list[Sampled]) -> Sampled:

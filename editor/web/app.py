@@ -15,7 +15,7 @@ from editor.web.door.guard import Guard
 from editor.web.estimate import Pace
 from editor.web.examples import load_examples
 from editor.web.page import Page
-from editor.web.theme import STATIC, head, theme
+from editor.web.parts import STATIC, head, theme
 
 DIRECT = "predict"
 """The name under which the page posts every event that is not queued and no API."""

@@ -13,7 +13,7 @@ import pytest
 
 from editor.jobs import JobService, JobState, JobView, new_secret
 from editor.jobs.executor import Executor
-from editor.jobs.inline import InlineExecutor
+from editor.jobs.perform import InlineExecutor
 from editor.jobs.timing import Timing
 from editor.request import EditRequest
 from editor.settings import Settings

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from editor.jobs import JobService
-from editor.jobs.shutdown import stop_on_sigterm
+from editor.jobs.service import stop_on_sigterm
 from tests.jobs.conftest import ENGINE, QUICK, settings_in
 
 

@@ -6,13 +6,13 @@ import sys
 import pytest
 
 from editor.events import Cancelled
-from editor.jobs.lock import device_lock
+from editor.jobs.perform import device_lock
 from tests.jobs.conftest import ROOT
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from editor.jobs.lock import device_lock
+from editor.jobs.perform import device_lock
 with device_lock(Path(sys.argv[1]), lambda: False):
     sys.stdout.write("held\\n"); sys.stdout.flush()
     time.sleep(600)

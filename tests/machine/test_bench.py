@@ -13,7 +13,7 @@ from editor.machine import bench, memory, speed, work
 from editor.machine.bench import BOUNDS
 from editor.machine.shapes import SHAPES, meta_parts, save_random
 from editor.machine.speed import Bout
-from editor.machine.true_shapes import run_shape
+from editor.machine.work import run_shape
 from editor.method.branches import planned_evaluations
 from editor.method.flops import run_flops, unet_flops, vae_flops
 from editor.method.words import plan_control
