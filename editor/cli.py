@@ -12,7 +12,7 @@ from pathlib import Path
 
 from editor.console import ProgressBar, quiet_libraries
 from editor.events import EditError, EditResult
-from editor.flags import add_request_flags, request_from
+from editor.flags import add_request_flags, numbers_lines, request_from
 from editor.machine.bench import TOPICS as BENCH_TOPICS
 from editor.settings import Settings
 
@@ -78,6 +78,8 @@ def _edit(args: argparse.Namespace) -> int:
 
     cache = None if args.no_cache else InversionCache(settings.data / "inversions", settings.cache_mb * 10**6)
     with ProgressBar(sys.stderr) as bar:
+        for line in numbers_lines(request):
+            bar.say(line)
         bar.say(f"loading model {request.model}")
         models = load_models(request.model, settings)
         results = edit(args.clip, request, models, args.out, emit=bar, cache=cache, check=args.check, previews=False)

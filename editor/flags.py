@@ -29,6 +29,15 @@ def request_from(args: argparse.Namespace) -> EditRequest:
     return EditRequest.from_preset(preset, **given).validated()
 
 
+def numbers_lines(request: EditRequest) -> tuple[str, str]:
+    """The numbers in force and where they come from, for the terminal."""
+    shown = (
+        f"{name} {' to '.join(f'{v:g}' for v in value)}" if isinstance(value, list) else f"{name} {value:g}"
+        for name, value in request.numbers().items()
+    )
+    return f"numbers: {request.origin()}", f"  {', '.join(shown)}"
+
+
 def flag(name: str) -> str:
     """The flag of a field: `--max-frames` for `max_frames`."""
     return "--" + SINGULAR.get(name, name).replace("_", "-")

@@ -1,4 +1,4 @@
-"""What can be asked of an edit: every default, every range and every preset stands here, once.
+"""What can be asked of an edit: every default and every range stands here, once; the presets in `editor.presets`.
 
 The command line, the web form and the manifest derive names, types, ranges and help texts from `EditRequest`.
 """
@@ -6,27 +6,17 @@ The command line, the web form and the manifest derive names, types, ranges and 
 import dataclasses
 import json
 import math
-import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Self, get_args, get_origin
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
+from editor.diffusion.catalog import family_of
 from editor.events import EditError
+from editor.options import check, option
+from editor.presets import COMMON as PRESETS
+from editor.presets import FAMILIES, STRENGTHS, depends_on_family, origin, preset_values
 
-
-def option(
-    default: Any,  # noqa: ANN401 - the type stands at the field
-    help: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    advanced: bool = True,
-) -> Any:  # noqa: ANN401
-    """A dataclass field that carries its range, its allowed values and its one-line explanation."""
-    meta = {"help": help, "low": low, "high": high, "choices": choices, "advanced": advanced}
-    return field(default=default, metadata=meta)
-
+__all__ = ["PRESETS", "EditRequest", "Window", "window_steps"]
 
 Window = tuple[float, float]
 """A part of the denoising steps as fractions (start, end), 0 = the noisiest step, 1 = after the last step."""
@@ -45,7 +35,19 @@ class EditRequest:
     source: str = option("", "What the clip shows.", advanced=False)
     targets: tuple[str, ...] = option((), "What it should show instead; several share one inversion.", advanced=False)
     preset: str = option("balanced", "Which preset the method's numbers come from.", advanced=False)
+    strength: str = option(
+        "normal",
+        "How far the edit may go: scales guidance and the windows that hold the source together.",
+        choices=STRENGTHS,
+        advanced=False,
+    )
     model: str = option("demo", "A name from the catalog or a local folder in diffusers layout.", advanced=False)
+    family: str = option(
+        "auto",
+        "Whose numbers a preset takes; auto: drawn for the built-in model, photo for every other.",
+        choices=("auto", *FAMILIES),
+        advanced=False,
+    )
 
     start: float = option(0.0, "Where the edited interval begins, in seconds.", low=0.0, advanced=False)
     end: float | None = option(None, "Where it ends, in seconds; empty: the end of the clip.", low=0.0, advanced=False)
@@ -59,6 +61,12 @@ class EditRequest:
     steps: int = option(25, "Denoising steps.", low=1, high=200)
     guidance_scale: float = option(7.5, "How strongly the prompt steers; 1 is no guidance.", low=1.0, high=20.0)
     guidance_stop: float = option(1.0, "Part of the steps after which guidance ends.", low=0.0, high=1.0)
+    guidance_quantile: float = option(
+        0.0,
+        "Share of each frame's smallest guidance values that is left out (ProxNPI), against garish colours.",
+        low=0.0,
+        high=0.95,
+    )
 
     inversion: str = option("pinned", "How the source is kept.", choices=("ddim", "null_text", "pinned"))
     inversion_prompt: str = option("source", "Prompt that the inversion runs with.", choices=("empty", "source"))
@@ -66,13 +74,19 @@ class EditRequest:
     null_text_window: Window = option((0.5, 1.0), "Steps on which the fitted embeddings are used.", low=0.0, high=1.0)
     residual: float = option(1.0, "Share of the source row's error given to the target (pinned).", low=0.0, high=1.0)
     residual_window: Window = option((0.0, 1.0), "Steps on which that share is given.", low=0.0, high=1.0)
+    shape_residual: float = option(
+        1.0, "What part of it where a thing is replaced by another shape.", low=0.0, high=1.0
+    )
     guidance_base: str = option("source", "What guidance pushes away from.", choices=("empty", "source"))
     self_attention: str = option(
         "source_maps",
         "What the target's self-attention takes from the source: nothing, keys and values, or its maps.",
         choices=("own", "source_kv", "source_maps"),
     )
-    self_attention_window: Window = option((0.0, 1.0), "Steps on which it does.", low=0.0, high=1.0)
+    self_attention_window: Window = option((0.0, 1.0), "Steps on which this applies.", low=0.0, high=1.0)
+    self_attention_cells: int = option(
+        0, "Only in layers of at most so many cells per side; 0: in all layers.", low=0, high=256
+    )
 
     as_published: bool = option(
         False, "Run as the authors do: every row to the last step, and null text fitted on all of them."
@@ -94,6 +108,7 @@ class EditRequest:
     subject_window: float = option(
         0.3, "The same, at most, where the main thing is replaced by another shape.", low=0.0, high=1.0
     )
+    shape_window: float = option(1.0, "The same, at most, where the words bring any other shape.", low=0.0, high=1.0)
     subject_guidance: float = option(
         1.0, "How many times stronger guidance is where the main thing is replaced.", low=0.1, high=10.0
     )
@@ -103,14 +118,8 @@ class EditRequest:
         low=0.1,
         high=10.0,
     )
-    word_weights: Mapping[str, float] = field(
-        default_factory=dict,
-        metadata={
-            "help": "Strength of single target words, e.g. snow=1.5.",
-            "low": -5.0,
-            "high": 10.0,
-            "advanced": True,
-        },
+    word_weights: Mapping[str, float] = option(
+        dict, "Strength of single target words, e.g. snow=1.5.", low=-5.0, high=10.0
     )
 
     blend: bool = option(True, "Keep the source outside the changed words' region.")
@@ -127,6 +136,15 @@ class EditRequest:
         low=0.0,
         high=1.0,
     )
+    kept_threshold: float = option(
+        0.45, "Value of its word's map from which a place belongs to the main thing.", low=0.05, high=0.95
+    )
+    setting_limit: float = option(
+        0.33,
+        "Part of the picture up to which a new place, time or look counts as a region; beyond it, as all of it.",
+        low=0.0,
+        high=1.0,
+    )
     keep_detail: bool = option(True, "Give the clip's own detail back where the edit changed nothing.")
     spatial_pixel_weight: float = option(0.0, "Weight of the pixel difference to the source.", low=0.0, high=100.0)
     spatial_gradient_weight: float = option(0.0, "Weight of the difference of image gradients.", low=0.0, high=100.0)
@@ -136,7 +154,7 @@ class EditRequest:
     def validated(self) -> Self:
         """Return self, or raise `EditError` naming the first value that cannot be used and what is allowed."""
         for f in fields(self):
-            _check(f, getattr(self, f.name))
+            check(f, getattr(self, f.name))
         if not self.source.strip():
             raise EditError("Say what the clip shows (source prompt), for example: a red car on the road.")
         if not self.targets or not all(t.strip() for t in self.targets):
@@ -144,7 +162,12 @@ class EditRequest:
                 "Say what the clip should show instead (target prompt), for example: a blue car on the road."
             )
         if self.preset not in PRESETS:
-            raise EditError(f"There is no preset '{self.preset}'. Presets: {', '.join(PRESETS)}.")
+            raise EditError(f"There is no preset '{self.preset}'. Allowed: {', '.join(PRESETS)}.")
+        if self.strength != "normal" and not depends_on_family(self.preset):
+            raise EditError(
+                f"strength is '{self.strength}', but the preset {self.preset} is kept as published. Leave the strength "
+                "at normal, or use the preset balanced or fast."
+            )
         if self.inversion == "null_text" and self.guidance_base != "empty":
             raise EditError(
                 f"inversion null_text fits the empty prompt, but guidance_base is '{self.guidance_base}', so the fit "
@@ -153,6 +176,19 @@ class EditRequest:
         if self.end is not None and self.end <= self.start:
             raise EditError(f"The interval from {self.start:g} s to {self.end:g} s is empty: the end must come later.")
         return self
+
+    def numbers(self) -> dict[str, Any]:
+        """The numbers in force that a preset chooses by family, as JSON values, in the order of the fields."""
+        chosen = preset_values("balanced", "photo")
+        return {name: value for name, value in self.to_dict().items() if name in chosen}
+
+    def origin(self) -> str:
+        """Where the preset's numbers come from, and which of them were set by hand."""
+        family = family_of(self.model) if self.family == "auto" else self.family
+        preset = type(self).from_preset(self.preset, family=family, strength=self.strength).numbers()
+        changed = [name for name, value in self.numbers().items() if value != preset[name]]
+        by_hand = f"; set by hand: {', '.join(changed)}" if changed else ""
+        return origin(self.preset, family, self.strength) + by_hand
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back."""
@@ -170,99 +206,19 @@ class EditRequest:
 
     @classmethod
     def from_preset(cls, preset: str = "balanced", **values: Any) -> Self:  # noqa: ANN401
-        """The preset's numbers, overridden by `values`; values that are None keep the preset's."""
-        if preset not in PRESETS:
-            raise EditError(f"There is no preset '{preset}'. Presets: {', '.join(PRESETS)}.")
+        """The preset's numbers for the model's family, overridden by `values`; values that are None keep the preset's.
+
+        `model`, `family` and `strength` among the values choose the numbers. Raises `EditError` for unknown names.
+        """
         given = {k: v for k, v in values.items() if v is not None}
-        return cls.from_dict({**PRESETS[preset], "preset": preset, **given})
-
-
-def _check(f: dataclasses.Field, value: Any) -> None:  # noqa: ANN401
-    """Raise `EditError` when `value` is not of the kind, the range or the choices of field `f`."""
-    if not _fits(f.type, value):
-        raise EditError(f"{f.name} is {value!r}. Allowed: {_kind_in_words(f.type)}{_range_in_words(f)}.")
-    low, high, choices = (f.metadata.get(k) for k in ("low", "high", "choices"))
-    if choices and value not in choices:
-        raise EditError(f"{f.name} is '{value}'. Allowed: {', '.join(choices)}.")
-    if low is None or value is None:
-        return
-    numbers = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
-    if not all(low <= n <= (math.inf if high is None else high) for n in numbers):
-        raise EditError(f"{f.name} is {value}. Allowed: {_kind_in_words(f.type)}{_range_in_words(f)}.")
-    if isinstance(value, tuple) and value[0] > value[1]:
-        raise EditError(f"{f.name} is {value}: the start must not come after the end.")
-
-
-def _fits(kind: Any, value: Any) -> bool:  # noqa: ANN401
-    """Whether `value` is of the annotated `kind`; what comes from a web form or a file may be anything."""
-    inner = get_args(kind)
-    if isinstance(kind, types.UnionType):
-        return any(_fits(k, value) for k in inner)
-    if get_origin(kind) is tuple and isinstance(value, tuple):
-        kinds = (inner[0],) * len(value) if inner[-1] is Ellipsis else inner
-        return len(value) == len(kinds) and all(map(_fits, kinds, value))
-    if get_origin(kind) is Mapping and isinstance(value, Mapping):
-        return all(_fits(inner[0], k) and _fits(inner[1], v) for k, v in value.items())
-    if kind in (int, float):
-        return isinstance(value, int | kind) and not isinstance(value, bool) and math.isfinite(value)
-    return get_origin(kind) is None and isinstance(value, kind)
-
-
-def _kind_in_words(kind: Any) -> str:  # noqa: ANN401
-    """What may be given for an annotated `kind`, for a message."""
-    if isinstance(kind, types.UnionType):
-        return _kind_in_words(get_args(kind)[0])
-    if get_origin(kind) is Mapping:
-        return "a number for each word"
-    if get_origin(kind) is tuple:
-        return "texts" if get_args(kind)[-1] is Ellipsis else "two numbers"
-    return {str: "text", bool: "true or false", int: "a whole number", float: "a number"}[kind]
-
-
-def _range_in_words(f: dataclasses.Field) -> str:
-    low, high = f.metadata.get("low"), f.metadata.get("high")
-    if low is None:
-        return ""
-    return f", {low:g} or more" if high is None else f", {low:g} to {high:g}"
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # arXiv 2303.17599 as its authors run it; frozen by a test.
-    "paper": {
-        "steps": 50,
-        "guidance_scale": 7.5,
-        "guidance_stop": 1.0,
-        "inversion": "null_text",
-        "inversion_prompt": "empty",
-        "null_text_inner_steps": 1,
-        "null_text_window": (0.5, 1.0),
-        "residual": 0.0,
-        "guidance_base": "empty",
-        "self_attention": "own",
-        "as_published": True,
-        "frame_attention": "sparse",
-        "dense_layers": "paper",
-        "replace_window": 0.8,
-        "refine_window": 0.4,
-        "subject_window": 1.0,
-        "subject_guidance": 1.0,
-        "setting_guidance": 1.0,
-        "blend": False,
-        "keep_detail": False,
-        "spatial_pixel_weight": 0.0,
-        "spatial_gradient_weight": 0.0,
-    },
-    # Found with the built-in model on the search half of the evaluation's tasks, see LOG.md.
-    # UNet evaluations per frame: N inversion, 2N source and target, and one more on each guided step.
-    "balanced": {
-        "steps": 26,
-        "guidance_scale": 1.5,
-        "guidance_stop": 0.4,
-    },  # 26 + 52 + 11 = 89; a further target 26 + 11 = 37
-    "fast": {
-        "steps": 19,
-        "guidance_scale": 1.5,
-        "guidance_stop": 0.4,
-    },  # 19 + 38 + 8 = 65; a further target 19 + 8 = 27
-}
-"""Preset name -> the fields in which it differs from the defaults above."""
+        if given.get("family", "auto") == "auto":
+            given["family"] = family_of(given.get("model", cls.model))
+        family, strength = given["family"], given.get("strength", "normal")
+        for name, value, allowed in (
+            ("preset", preset, PRESETS),
+            ("family", family, FAMILIES),
+            ("strength", strength, STRENGTHS),
+        ):
+            if value not in tuple(allowed):
+                raise EditError(f"There is no {name} '{value}'. Allowed: {', '.join(allowed)}.")
+        return cls.from_dict({**preset_values(preset, family, strength), "preset": preset, **given})

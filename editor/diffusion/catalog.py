@@ -24,10 +24,14 @@ WEIGHTS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A checkpoint of the catalog: either `folder` (shipped with the project) or `repo` at `revision` on the Hub."""
+    """A checkpoint of the catalog: either `folder` (shipped with the project) or `repo` at `revision` on the Hub.
+
+    `family`: whose numbers the presets take with it, see `editor.presets`.
+    """
 
     name: str
     title: str
+    family: str = "photo"
     folder: Path | None = None
     repo: str | None = None
     revision: str | None = None
@@ -50,7 +54,7 @@ class Checkpoint:
 CATALOG: dict[str, Entry] = {
     e.name: e
     for e in (
-        Entry("demo", "Built-in model of a small drawn world", folder=ROOT / "assets" / "demo_model"),
+        Entry("demo", "Built-in model of a small drawn world", "drawn", folder=ROOT / "assets" / "demo_model"),
         Entry(
             "sd14",
             "Stable Diffusion 1.4",
@@ -81,6 +85,12 @@ CATALOG: dict[str, Entry] = {
 _FETCH = [f"{part}/{pattern}" for part in (*PARTS, "safety_checker", "feature_extractor") for pattern in ("*.json",)]
 _FETCH += ["model_index.json", "tokenizer/*.txt", "safety_checker/model.safetensors"]
 _FETCH += [f"{part}/{name}" for part, name in WEIGHTS.items()]
+
+
+def family_of(name: str) -> str:
+    """Whose numbers suit the model `name`: what the catalog says; any other folder, file or Hub id is a photo model."""
+    entry = CATALOG.get(name)
+    return "photo" if entry is None else entry.family
 
 
 def locate(name: str) -> Checkpoint:

@@ -4,6 +4,7 @@ A batch holds R rows of F frames each, row-major: (R*F, N, channels). Text arriv
 frame. Processors hold no state of a step: it arrives as `cross_attention_kwargs={"edit": EditStep(...)}`.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ class EditStep:
 
     `frames`: F. `reads` (R,), integers: the row whose self-attention keys and values row r reads; None: each its own.
     With `reads_maps` it takes that row's queries and keys instead, that is its attention maps, for its own values.
+    Layers whose resolution was halved less often than `reads_level` times keep their own.
     `takeovers`: see there. `weights` (R, T): strength of each row's tokens, None for all one.
     `watched`: (row, name) pairs whose text attention maps go to all `maps` of the layer's level under that name.
     """
@@ -45,6 +47,7 @@ class EditStep:
     frames: int
     reads: torch.Tensor | None = None
     reads_maps: bool = False
+    reads_level: int = 0
     takeovers: tuple[Takeover, ...] = ()
     weights: torch.Tensor | None = None
     watched: tuple[tuple[int, str], ...] = ()
@@ -93,7 +96,7 @@ class EditAttention:
         query, key, value = (_heads(attn, project(x)) for project in (attn.to_q, attn.to_k, attn.to_v))
         query, key = _qk_norm(attn, query, key)
         frames = edit.frames if edit else 1
-        if edit and edit.reads is not None:
+        if edit and edit.reads is not None and (self.level is None or self.level >= edit.reads_level):
             key = _read(key, frames, edit.reads)
             if edit.reads_maps:
                 query = _read(query, frames, edit.reads)
@@ -199,6 +202,13 @@ def dense_layer_names(unet: UNet2DConditionModel, dense_layers: str) -> set[str]
         return set()
     firsts = (next((n for n in mine if n.startswith(part)), None) for part in ("down_blocks", "mid_block", "up_blocks"))
     return {name for name in firsts if name}
+
+
+def coarse_level(unet: UNet2DConditionModel, cells: int) -> int:
+    """How often the side that the UNet was trained at must be halved to have at most `cells` cells; for 0 never."""
+    trained = unet.config.sample_size
+    side = trained if isinstance(trained, int) else max(trained)
+    return max(0, math.ceil(math.log2(side / cells))) if cells else 0
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from editor.method.branches import Rows, keeps_thing, seeks_region
-from editor.method.maps import Differences, WordMaps, change_mask, map_level, thing_levels, thing_mask
+from editor.method.maps import FLAT, Differences, WordMaps, change_mask, map_level, thing_levels, thing_mask
 from editor.method.words import ControlPlan
 from editor.request import EditRequest, window_steps
 
@@ -80,7 +80,8 @@ class Blend:
         for j, before in enumerate(self.masks):
             mask = None
             if step == self.start or before is not None:
-                mask = change_mask(self._found(j), self.request.blend_threshold, self.plans[j].setting)
+                limit = self.request.setting_limit if self.plans[j].setting else FLAT
+                mask = change_mask(self._found(j), self.request.blend_threshold, limit)
             masks.append(before if mask is None else mask)
         self.masks = tuple(masks)
         if step < self.kept_until:
@@ -104,7 +105,9 @@ class Blend:
         plan = self.plans[index]
         if self.masks[index] is not None or not keeps_thing(self.request, plan):
             return None
-        return thing_mask([maps.words("source", plan.kept, widen=False) for maps in self.things])
+        maps = [maps.words("source", plan.kept, widen=False) for maps in self.things]
+        # a thing that is kept is no larger than what counts as a region of its place
+        return thing_mask(maps, self.request.kept_threshold, self.request.setting_limit)
 
     def _found(self, index: int) -> tuple[torch.Tensor | None, ...]:
         """The maps (F, h, w) that show where target `index` is edited."""

@@ -21,6 +21,7 @@ class Control(Protocol):
     self_window: tuple[float, float]
     changed_source: tuple[int, ...]
     kept: tuple[int, ...]
+    residual: float
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Outline:
     self_window: tuple[float, float]
     changed_source: tuple[int, ...] = (1,)
     kept: tuple[int, ...] = ()
+    residual: float = 1.0
 
     @classmethod
     def swap(cls, request: EditRequest) -> Self:
@@ -94,7 +96,7 @@ def source_steps(request: EditRequest, plans: Sequence[Control]) -> set[int]:
     if request.as_published:
         return set(range(steps))
     readers: set[int] = set()
-    if request.inversion == "pinned" and request.residual > 0:
+    if request.inversion == "pinned" and any(request.residual * plan.residual > 0 for plan in plans):
         readers |= set(window_steps(request.residual_window, steps))
     for plan in plans:
         readers |= set(window_steps(plan.window, steps))

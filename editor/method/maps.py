@@ -13,14 +13,6 @@ MAP_SIDE = 16
 FLAT = 0.75
 """A mask that covers more than this part of the picture localises nothing: most of the picture would change anyway."""
 
-FLAT_SETTING = 0.33
-"""The same where the setting is another one: what is more than a single thing of it concerns the whole picture, also
-where old and new setting happen to agree. A single thing that is kept there is no larger either."""
-
-
-THING = 0.45
-"""From this value of its map on a place belongs to a thing. Lower ones keep more of it, and a rim of the old place."""
-
 
 class WordMaps:
     """Running means of text attention maps, one per name, over the layers of one level and the steps so far.
@@ -100,25 +92,26 @@ def thing_levels(unet: UNet2DConditionModel, size: tuple[int, int]) -> tuple[int
     return () if level is None else (level, *finer[-1:])
 
 
-def thing_mask(maps: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
-    """Where a thing is, boolean (F, h, w): the mean of its `maps` (F, h, w), scaled anew, is above `THING`.
+def thing_mask(maps: Sequence[torch.Tensor | None], threshold: float, limit: float) -> torch.Tensor | None:
+    """Where a thing is, boolean (F, h, w): the mean of its `maps` (F, h, w), scaled anew, is above `threshold`.
 
-    None where that is no single thing: there is no map, or the mask covers more than `FLAT_SETTING` of the picture.
+    None where that is no single thing: there is no map, or the mask covers more than `limit` of the picture. A lower
+    threshold keeps more of the thing, and a rim of the old place.
     """
     if not maps or any(found is None for found in maps):
         return None
     mean = torch.stack(list(maps)).mean(0)
-    mask = _normalised(mean, mean.shape[-2:]) > THING
-    return None if mask.float().mean() > FLAT_SETTING else mask
+    mask = _normalised(mean, mean.shape[-2:]) > threshold
+    return None if mask.float().mean() > limit else mask
 
 
-def change_mask(maps: Sequence[torch.Tensor | None], threshold: float, setting: bool = False) -> torch.Tensor | None:
+def change_mask(maps: Sequence[torch.Tensor | None], threshold: float, limit: float = FLAT) -> torch.Tensor | None:
     """Where the edit may happen, boolean (F, h, w): one of the `maps` is above `threshold`.
 
-    None when nothing is localised: no map, or the mask covers more than `FLAT` of the picture, or `FLAT_SETTING`.
+    None when nothing is localised: no map, or the mask covers more than `limit` of the picture.
     """
     known = [found for found in maps if found is not None]
     if not known:
         return None
     mask = torch.stack(known).amax(0) > threshold
-    return None if mask.float().mean() > (FLAT_SETTING if setting else FLAT) else mask
+    return None if mask.float().mean() > limit else mask

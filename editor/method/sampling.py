@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 
 from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.diffusion.latents import require_finite
-from editor.method.attention import EditStep, Takeover, attached, processors_for
+from editor.method.attention import EditStep, Takeover, attached, coarse_level, processors_for
 from editor.method.blend import Blend
 from editor.method.branches import Rows, guidance_at, has_spatial_loss, row_schedule, spatial_steps
 from editor.method.denoiser import Denoiser, OnStep, unheard
@@ -116,8 +116,11 @@ class _Run:
         self.rows = row_schedule(request, plans)
         device = trajectory.latents.device
         self.plans = tuple(on_device(plan, device) for plan in plans)
-        scales = [plan.guidance for plan in plans]
-        self.guidance = torch.tensor(scales, dtype=trajectory.latents.dtype, device=device).view(-1, 1, 1, 1, 1)
+        like = {"dtype": trajectory.latents.dtype, "device": device}
+        self.guidance = torch.tensor([plan.guidance for plan in plans], **like).view(-1, 1, 1, 1, 1)
+        shares = [request.residual * plan.residual for plan in plans]
+        self.residual = torch.tensor(shares, **like).view(-1, 1, 1, 1, 1)
+        self.reads_level = coarse_level(denoiser.unet, request.self_attention_cells)
         self.blend = Blend(denoiser.unet, plans, request, trajectory.noisiest.shape[-2:])
         self.source = trajectory.noisiest
         self.targets = trajectory.noisiest.expand(len(plans), *trajectory.noisiest.shape)
@@ -132,8 +135,9 @@ class _Run:
         targets_eps = eps[rows.first_text :]
         if rows.base:
             base_eps = eps[rows.first_base : rows.first_text]
-            self.blend.observe(targets_eps - base_eps)
-            targets_eps = base_eps + self.guidance * (targets_eps - base_eps)
+            difference = targets_eps - base_eps
+            self.blend.observe(difference)
+            targets_eps = base_eps + self.guidance * proximal(difference, self.request.guidance_quantile)
         self.targets = schedule.step(step, self.targets, targets_eps)
         if rows.source:
             source_eps = eps[0]
@@ -154,7 +158,7 @@ class _Run:
             return
         self.source = self.trajectory.latents[step + 1]
         if step in window_steps(self.request.residual_window, self.request.steps):
-            self.targets = self.targets + self.request.residual * (self.source - landed)
+            self.targets = self.targets + self.residual * (self.source - landed)
 
     def _regularise(self, step: int, eps: torch.Tensor) -> None:
         """One descent step of the spatial loss, outside the places where the edit may happen."""
@@ -194,6 +198,7 @@ class _Run:
             frames=self.trajectory.latents.shape[1],
             reads=self._reads(step, rows),
             reads_maps=request.self_attention == "source_maps",
+            reads_level=self.reads_level,
             takeovers=takeovers,
             weights=F.pad(weights, (0, 0, rows.first_text, 0), value=1.0) if request.word_weights else None,
             watched=self.blend.watched(rows),
@@ -215,3 +220,16 @@ class _Run:
                 if rows.base:
                     reads[rows.first_base + j] = int(rows.source_base)
         return torch.tensor(reads, device=self.trajectory.latents.device)
+
+
+def proximal(difference: torch.Tensor, quantile: float) -> torch.Tensor:
+    """The `difference` of noise (M, F, C, h, w) without the smallest `quantile` of each target's values over the clip.
+
+    The hard threshold of ProxNPI (arXiv 2306.05414, section 3.2): where the prompts hardly differ, nothing is pushed.
+    """
+    if quantile == 0:
+        return difference
+    size = difference.abs()
+    flat = size.flatten(1)
+    least = flat.kthvalue(max(1, round(quantile * flat.shape[1])), dim=1).values.view(-1, 1, 1, 1, 1)
+    return torch.where(size >= least, difference, 0.0)

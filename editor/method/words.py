@@ -28,7 +28,8 @@ class ControlPlan:
     `changed_source`, `changed_target`: token positions of the words that differ. `guidance`: this target's guidance
     scale on guided steps. `setting`: whether the words say where or when it happens. `kept`: positions in the source
     prompt of the main thing, where only its place is exchanged. `self_window`: the steps on which self-attention takes
-    from the source. `note`: a sentence on what was chosen for these words and why, or nothing.
+    from the source. `residual`: what part of the request's residual this target gets. `note`: a sentence on what was
+    chosen for these words and why, or nothing.
     """
 
     source: str
@@ -45,6 +46,7 @@ class ControlPlan:
     guidance: float
     setting: bool = False
     kept: tuple[int, ...] = ()
+    residual: float = 1.0
     note: str = ""
 
 
@@ -72,6 +74,8 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
     else:
         window, guidance, note = _strength(request, window, subject)
     own_shape = brings_shape(ours.words, gone) or brings_shape(theirs.words, new)
+    if own_shape:
+        window = min(window, request.shape_window)
     self_window, own_note = _self_window(request, own_shape)
     return ControlPlan(
         source=source,
@@ -88,6 +92,7 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
         guidance=guidance,
         setting=new_setting(theirs.words, new),
         kept=_kept(ours, theirs, gone, new),
+        residual=request.shape_residual if own_shape else 1.0,
         note="; ".join(part for part in (note, own_note) if part),
     )
 

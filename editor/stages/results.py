@@ -107,6 +107,7 @@ def manifest(
     meter, plan, mask = session.meter, session.plans[index], sampled.masks[index]
     return {
         "request": session.request.to_dict(),
+        "numbers": {"values": session.request.numbers(), "origin": session.request.origin()},
         "target": plan.target,
         "target_index": index,
         "control": {"method": plan.method, "kind": plan.kind, "window": list(plan.window)},

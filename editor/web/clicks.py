@@ -10,6 +10,7 @@ import gradio as gr
 
 from editor.events import EditError
 from editor.jobs import new_secret
+from editor.presets import depends_on_family
 from editor.request import EditRequest
 from editor.web import markup, texts
 from editor.web.desk import Chosen, Desk
@@ -24,6 +25,9 @@ from editor.web.form import (
     split_targets,
 )
 from editor.web.known import BUILT_IN
+
+BEFORE = 5
+"""Form values that come before the advanced settings: source, targets, preset, model, strength."""
 
 
 class Clicks:
@@ -74,7 +78,7 @@ class Clicks:
 
     def describe(self, chosen: Chosen | None, *form: Any) -> tuple:  # noqa: ANN401
         """What the words mean, what the presets and the edit cost, and what the button says."""
-        source, targets, _, model = form[:4]
+        source, targets, _, model, _ = form[:BEFORE]
         wanted = split_targets(targets)
         advice = markup.advice(self.desk.advice(source, wanted), self.desk.warnings((source, *wanted), model))
         label = texts.RUN if len(wanted) < 2 else texts.RUN_SEVERAL.format(n=len(wanted))
@@ -89,9 +93,12 @@ class Clicks:
                 estimate = markup.warning(str(error))
         return advice, estimate, gr.update(value=label), gr.update(choices=choices)
 
-    def preset_values(self, preset: str) -> list[Any]:
-        """The advanced settings of a preset."""
-        return list(form_values(EditRequest.from_preset(preset)).values())
+    def numbers(self, preset: str, model: str, strength: str) -> list[Any]:
+        """What a preset, a model and a strength make of the form: whether the strength counts, where the numbers come
+        from, and the advanced settings."""
+        counts = depends_on_family(preset)
+        request = EditRequest.from_preset(preset, model=model, strength=strength if counts else "normal")
+        return [gr.update(visible=counts), markup.origin(request.origin()), *form_values(request).values()]
 
     def relevance(self, *deciding: Any) -> list[Any]:  # noqa: ANN401
         """Settings without effect are hidden. `deciding`: the values that `DEPENDS` names, in its order."""
@@ -116,8 +123,8 @@ class Clicks:
         elif given > allowed:
             about_targets = gr.validate(False, texts.TOO_MANY_TARGETS.format(given=given, allowed=allowed))
         about_source = gr.validate(bool((source or "").strip()), texts.NO_SOURCE)
-        advanced = [_verdict(f, value) for f, value in zip(advanced_fields().values(), form[4:], strict=True)]
-        return [good, good, about_source, about_targets, good, good, *advanced]
+        advanced = [_verdict(f, value) for f, value in zip(advanced_fields().values(), form[BEFORE:], strict=True)]
+        return [good, good, about_source, about_targets, good, good, good, *advanced]
 
     def submit(self, request: gr.Request, owner: str | None, chosen: Chosen | None, *form: Any) -> tuple:  # noqa: ANN401
         """Run was pressed."""
@@ -143,8 +150,8 @@ class Clicks:
         with told():
             chosen, request = self.desk.take_job(str(event.job))
         model = request.model if request.model in self.models else self.models[0]
-        values = form_values(request).values()
-        return (*self._clip_shown(chosen), request.source, "\n".join(request.targets), request.preset, model, *values)
+        choice = (request.source, "\n".join(request.targets), request.preset, model, request.strength)
+        return (*self._clip_shown(chosen), *choice, *form_values(request).values())
 
     def open(self, owner: str | None, event: gr.EventData, request: gr.Request) -> Any:  # noqa: ANN401
         """A job of the list is shown on the stage."""
@@ -178,8 +185,8 @@ class Clicks:
 
 
 def _request(form: tuple, chosen: Chosen) -> EditRequest:
-    source, targets, preset, model, *advanced = form
-    return build_request(source, targets, preset, model, advanced, chosen.interval)
+    source, targets, preset, model, strength, *advanced = form
+    return build_request(source, targets, preset, model, strength, advanced, chosen.interval)
 
 
 def _verdict(f: Any, value: Any) -> Any:  # noqa: ANN401

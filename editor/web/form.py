@@ -7,7 +7,9 @@ from typing import Any, get_args, get_origin
 
 import gradio as gr
 
+from editor.diffusion.catalog import family_of
 from editor.events import EditError
+from editor.presets import depends_on_family
 from editor.request import EditRequest, Window
 from editor.settings import Settings
 from editor.web import markup
@@ -15,17 +17,19 @@ from editor.web.view import label
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Frames": ("max_frames", "fps", "size"),
-    "Steering": ("steps", "guidance_scale", "guidance_stop", "negative_prompt"),
+    "Steering": ("steps", "guidance_scale", "guidance_stop", "guidance_quantile", "negative_prompt"),
     "Staying with the clip": (
         "inversion",
         "inversion_prompt",
         "residual",
         "residual_window",
+        "shape_residual",
         "guidance_base",
         "null_text_inner_steps",
         "null_text_window",
         "self_attention",
         "self_attention_window",
+        "self_attention_cells",
         "as_published",
     ),
     "From frame to frame": ("frame_attention", "dense_layers"),
@@ -33,6 +37,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "replace_window",
         "refine_window",
         "subject_window",
+        "shape_window",
         "subject_guidance",
         "setting_guidance",
         "word_weights",
@@ -43,6 +48,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "blend_threshold",
         "blend_start",
         "kept_window",
+        "kept_threshold",
+        "setting_limit",
         "keep_detail",
         "spatial_pixel_weight",
         "spatial_gradient_weight",
@@ -55,13 +62,17 @@ GROUPS: dict[str, tuple[str, ...]] = {
 DEPENDS: dict[str, tuple[str, Any]] = {
     "residual": ("inversion", "pinned"),
     "residual_window": ("inversion", "pinned"),
+    "shape_residual": ("inversion", "pinned"),
     "null_text_inner_steps": ("inversion", "null_text"),
     "null_text_window": ("inversion", "null_text"),
     "self_attention_window": ("self_attention", ("source_kv", "source_maps")),
+    "self_attention_cells": ("self_attention", ("source_kv", "source_maps")),
     "blend_region": ("blend", True),
     "blend_threshold": ("blend", True),
     "blend_start": ("blend", True),
     "kept_window": ("blend", True),
+    "kept_threshold": ("blend", True),
+    "setting_limit": ("blend", True),
 }
 """Settings that mean something only while another one has a certain value; otherwise the form hides them."""
 
@@ -76,10 +87,10 @@ def advanced_fields() -> Fields:
     return {name: known[name] for name in ordered}
 
 
-def advanced_components(settings: Settings, preset: str) -> dict[str, gr.components.Component]:
-    """Draw all advanced settings at the current place of the page; values are those of `preset`."""
+def advanced_components(settings: Settings, request: EditRequest) -> dict[str, gr.components.Component]:
+    """Draw all advanced settings at the current place of the page, with the values of `request`."""
     known = advanced_fields()
-    values = form_values(EditRequest.from_preset(preset))
+    values = form_values(request)
     placed = {name for names in GROUPS.values() for name in names}
     late = tuple(name for name in known if name not in placed)
     drawn = {}
@@ -204,6 +215,7 @@ def build_request(
     targets: str,
     preset: str,
     model: str,
+    strength: str,
     advanced: Sequence[Any],
     interval: tuple[float, float | None] = (0.0, None),
 ) -> EditRequest:
@@ -216,6 +228,8 @@ def build_request(
         targets=split_targets(targets),
         preset=preset,
         model=model,
+        family=family_of(model),
+        strength=strength if depends_on_family(preset) else "normal",
         start=start,
         end=end,
         **values,

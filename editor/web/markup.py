@@ -16,6 +16,11 @@ def heading(text: str) -> str:
     return f"<h3>{escape(text)}</h3>"
 
 
+def origin(text: str) -> str:
+    """Where the numbers of the advanced settings come from."""
+    return f'<p class="origin" data-testid="origin">Numbers: {escape(text)}.</p>'
+
+
 def warning(text: str) -> str:
     """One sentence to heed."""
     return f'<p class="warning">{escape(text)}</p>'

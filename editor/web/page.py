@@ -83,9 +83,13 @@ class Page:
     def _how(self) -> None:
         titles = [(CATALOG[name].title if name in CATALOG else name, name) for name in self.models]
         self.model = gr.Dropdown(titles, value=self.models[0], label="Model", elem_id="model", visible=len(titles) > 1)
+        first = EditRequest.from_preset(self.preset, model=self.models[0])
         self.presets = gr.Radio(texts.preset_choices({}), value=self.preset, label=texts.PRESET, elem_id="preset")
+        strengths = [(text, name) for name, text in texts.STRENGTHS.items()]
+        self.strength = gr.Radio(strengths, value=first.strength, label=texts.STRENGTH, elem_id="strength")
         with gr.Accordion(texts.ADVANCED, open=False, elem_id="advanced"):
-            self.advanced = advanced_components(self.settings, self.preset)
+            self.origin = gr.HTML(markup.origin(first.origin()), elem_id="origin", apply_default_css=False)
+            self.advanced = advanced_components(self.settings, first)
         with gr.Column(elem_id="runbar"):
             self.estimate = gr.HTML(elem_id="estimate", apply_default_css=False)
             self.run = gr.Button(texts.RUN, variant="primary", elem_id="run", size="lg")
@@ -94,7 +98,7 @@ class Page:
 
     @property
     def _form(self) -> list[gr.components.Component]:
-        return [self.source, self.targets, self.presets, self.model, *self.advanced.values()]
+        return [self.source, self.targets, self.presets, self.model, self.strength, *self.advanced.values()]
 
     @property
     def _shown_clip(self) -> list[gr.components.Component]:
@@ -133,9 +137,15 @@ class Page:
         moved.then(**self._describe)
         typed = [self.source.change, self.targets.change, *(c.input for c in self.advanced.values())]
         gr.on(typed, **self._describe)
-        preset = self.presets.input(do.preset_values, [self.presets], list(self.advanced.values()), **AT_ONCE)
-        preset.then(**self._describe)
-        self.model.input(do.about_model, [self.model], [self.chips], **AT_ONCE).then(**self._describe)
+        self.model.input(do.about_model, [self.model], [self.chips], **AT_ONCE)
+        numbers = gr.on(
+            [self.presets.input, self.model.input, self.strength.input],
+            do.numbers,
+            [self.presets, self.model, self.strength],
+            [self.strength, self.origin, *self.advanced.values()],
+            **AT_ONCE,
+        )
+        numbers.then(**self._describe)
         deciding = dict.fromkeys(other for other, _ in DEPENDS.values())
         gr.on(
             [self.advanced[name].change for name in deciding],

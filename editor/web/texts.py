@@ -23,6 +23,9 @@ PRESET = "How carefully"
 PRESETS = {"fast": "Quick look", "balanced": "Balanced", "paper": "As in paper"}
 """Presets from the cheapest to the dearest; one that is not named here follows under its own name."""
 
+STRENGTH = "How strongly"
+STRENGTHS = {"gentle": "Gentle", "normal": "Normal", "strong": "Strong"}
+
 STAGES = {
     Stage.PREPARE: "Reading the clip",
     Stage.ENCODE: "Taking the frames in",

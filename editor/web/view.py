@@ -140,10 +140,15 @@ def settings_rows(request: EditRequest) -> list[list[str]]:
     """How the edit was made: the choices of the form, and what differs from the preset. Pairs of name and value."""
     rows = [
         ["Preset", texts.preset_title(request.preset)],
+        ["Strength", texts.STRENGTHS[request.strength]],
         ["Model", request.model],
+        ["Numbers", request.origin()],
         ["Interval", f"{request.start:g} s to " + ("the end" if request.end is None else f"{request.end:g} s")],
     ]
-    base = EditRequest.from_preset(request.preset) if request.preset in PRESETS else EditRequest()
+    base = EditRequest()
+    if request.preset in PRESETS:
+        choice = {name: getattr(request, name) for name in ("model", "family", "strength")}
+        base = EditRequest.from_preset(request.preset, **choice)
     for f in fields(EditRequest):
         value = getattr(request, f.name)
         if f.metadata["advanced"] and value != getattr(base, f.name):

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from editor.method import blend as blend_module
-from editor.method import maps as maps_module
 from editor.method.blend import Blend
 from editor.method.branches import Rows
 from editor.method.maps import WordMaps, change_mask, map_level, thing_levels, thing_mask
@@ -75,10 +74,10 @@ def test_the_mask_joins_both_prompts_and_refuses_flat_maps():
 def test_a_new_setting_that_is_more_than_one_thing_concerns_the_whole_picture():
     found = torch.zeros(2, 8, 8)
     found[:, 4:] = 1.0  # the ground, say
-    assert change_mask([found], 0.3, setting=True) is None
+    assert change_mask([found], 0.3, 0.33) is None
     assert change_mask([found], 0.3).float().mean() == 0.5
     found[:, 6:] = 0.0  # a bench
-    assert change_mask([found], 0.3, setting=True).float().mean() == 0.25
+    assert change_mask([found], 0.3, 0.33).float().mean() == 0.25
 
 
 @pytest.mark.parametrize(
@@ -156,13 +155,14 @@ def test_nothing_is_kept_unless_asked_for_and_told_from_the_words(target, values
 
 
 def test_a_word_that_looks_everywhere_keeps_nothing():
-    assert thing_mask([torch.ones(2, 8, 8)]) is None
-    assert thing_mask([None]) is None and thing_mask([]) is None
+    assert thing_mask([torch.ones(2, 8, 8)], 0.45, 0.33) is None
+    assert thing_mask([None], 0.45, 0.33) is None and thing_mask([], 0.45, 0.33) is None
     one, other = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8)
     one[:, 2:4, 2:4], other[:, 2:4, 2:6] = 1.0, 1.0
-    assert thing_mask([one, other]).sum() == 2 * 8  # where one level alone is sure, half is above the threshold
+    # where one level alone is sure, half is above the threshold
+    assert thing_mask([one, other], 0.45, 0.33).sum() == 2 * 8
     other[:, :] = 1.0  # each cell is at least half as strong as the strongest
-    assert thing_mask([one, other]) is None
+    assert thing_mask([one, other], 0.45, 0.33) is None
 
 
 @pytest.mark.parametrize(("layout", "size", "levels"), [("sd15", (64, 64), (2, 1)), ("demo", (24, 24), (1, 0))])
@@ -220,7 +220,7 @@ def test_without_the_source_as_guidance_base_the_region_is_found_by_attention_an
 
 @pytest.mark.parametrize("region", ["attention", "difference"])
 def test_a_run_keeps_the_source_outside_its_mask(monkeypatch, region):
-    monkeypatch.setattr(maps_module, "FLAT", 1.0)  # random weights look everywhere: let their masks count
+    monkeypatch.setattr(blend_module, "FLAT", 1.0)  # random weights look everywhere: let their masks count
     parts = tiny.components("demo")
     threshold = {"attention": 0.97, "difference": 0.8}
     request = ask(SWAP, steps=6, blend_region=region, blend_threshold=threshold[region])
@@ -233,16 +233,16 @@ def test_a_run_keeps_the_source_outside_its_mask(monkeypatch, region):
 
 
 def test_a_run_keeps_the_main_thing_where_its_maps_show_it(monkeypatch):
-    monkeypatch.setattr(maps_module, "FLAT_SETTING", 0.99)  # random weights look everywhere: let their masks count
     found = []
 
-    def noted(seen):
-        found.append(thing_mask(seen))
+    def noted(*seen):
+        found.append(thing_mask(*seen))
         return found[-1]
 
     monkeypatch.setattr(blend_module, "thing_mask", noted)
     parts = tiny.components("demo")
-    request = ask(PLACE, steps=5, blend_threshold=0.0, kept_window=1.0)  # the edit acts everywhere, the thing stays
+    # the edit acts everywhere, the thing stays; random weights look everywhere: let their masks count
+    request = ask(PLACE, steps=5, blend_threshold=0.0, kept_window=1.0, setting_limit=0.99)
     run = run_edit(parts, request, parts.latents(2, 16))
     thing = found[-1][:, None].expand_as(run.trajectory.clean)
     assert 0 < found[-1].float().mean() < 1, "there must be a thing and a place"

@@ -184,6 +184,50 @@ def test_guidance_stops_where_it_is_told_to(exact_demo):
     assert half.sampled.unet_evaluations == 2 * 3 + 2 * 2
 
 
+def test_the_smallest_differences_are_not_guided():
+    difference = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    difference[1] *= 100  # each target by its own measure
+    kept = sampling.proximal(difference, 0.7)
+    for before, after in zip(difference, kept, strict=True):
+        share = float((after != 0).float().mean())
+        assert share == pytest.approx(0.3, abs=0.002)  # one value in 768
+        assert before[after == 0].abs().max() <= after[after != 0].abs().min()
+        assert torch.equal(after[after != 0], before[after != 0])
+    assert torch.equal(sampling.proximal(difference, 0.0), difference)
+
+
+def test_equal_prompts_give_the_clip_back_with_the_numbers_of_photo(exact_demo):
+    """But for the residual, which photo gives on the first half only."""
+    request = replace(ask(preset="balanced", model="sd15", residual_window=(0.0, 1.0)), steps=6, **BARE)
+    assert request.guidance_scale == 7.5 and request.guidance_quantile == 0.7
+    run = run_edit(exact_demo, request, exact_demo.latents(2))
+    assert gap(run.sampled.latents[0], run.trajectory.clean) < EXACT
+
+
+def test_a_shape_that_changes_is_given_its_own_part_of_the_residual(exact_demo):
+    latents = exact_demo.latents(2)
+    runs = {
+        (target, share): run_edit(exact_demo, ask(target, steps=3, shape_residual=share), latents).sampled.latents
+        for target in (SWAP, "a red dog on the road")
+        for share in (0.0, 1.0)
+    }
+    assert torch.equal(runs[SWAP, 0.0], runs[SWAP, 1.0]), "a colour keeps it"
+    assert gap(runs["a red dog on the road", 0.0], runs["a red dog on the road", 1.0]) > 1e-3
+
+
+def test_fine_layers_keep_their_own_self_attention(exact_demo):
+    """The demo layout's UNet is trained at 8 cells: its levels have 8, 4 and 2."""
+    latents = exact_demo.latents(2)
+
+    def taken(cells):
+        request = ask(SWAP, steps=3, self_attention="source_maps", self_attention_cells=cells)
+        return run_edit(exact_demo, request, latents).sampled.latents
+
+    own = run_edit(exact_demo, ask(SWAP, steps=3, self_attention="own"), latents).sampled.latents
+    assert gap(taken(8), taken(0)) < EXACT
+    assert gap(taken(4), taken(0)) > 1e-4 and gap(taken(4), own) > 1e-4
+
+
 @pytest.mark.parametrize("steps", [7, 20])
 def test_null_text_is_used_exactly_on_its_steps(parts, monkeypatch, steps):
     used = []

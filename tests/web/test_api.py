@@ -59,7 +59,7 @@ def test_cancel_needs_the_owner(client, served):
     [
         ({"targets": []}, "what the clip should show instead"),
         ({"targets": ["  "]}, "what the clip should show instead"),
-        ({"preset": "best"}, "There is no preset 'best'. Presets: "),
+        ({"preset": "best"}, "There is no preset 'best'. Allowed: "),
         ({"steps": 0}, "steps"),
         ({"colour": "red"}, "Unknown setting colour"),
         ({"model": "secret-model"}, "not offered here"),

@@ -31,27 +31,30 @@ def test_every_advanced_setting_has_its_place():
 
 def test_every_component_explains_itself():
     with gr.Blocks():
-        drawn = advanced_components(Settings(), "balanced")
+        drawn = advanced_components(Settings(), EditRequest.from_preset())
     assert list(drawn) == list(advanced_fields())
     assert all(component.info for component in drawn.values())
 
 
 def test_ranges_follow_the_installation():
     with gr.Blocks():
-        drawn = advanced_components(Settings(max_frames=12, max_steps=30), "balanced")
+        drawn = advanced_components(Settings(max_frames=12, max_steps=30), EditRequest.from_preset())
     assert (drawn["max_frames"].maximum, drawn["steps"].maximum) == (12, 30)
 
 
+@pytest.mark.parametrize("model", ["demo", "sd15"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_form_nobody_touched_is_the_preset(preset):
-    values = list(form_values(EditRequest.from_preset(preset)).values())
-    built = build_request(" a red car ", "a blue car\n\n a green car ", preset, "demo", values)
-    assert built == EditRequest.from_preset(preset, source="a red car", targets=("a blue car", "a green car"))
+def test_a_form_nobody_touched_is_the_preset(preset, model):
+    choice = {"model": model, "strength": "normal" if preset == "paper" else "strong"}
+    values = list(form_values(EditRequest.from_preset(preset, **choice)).values())
+    # the control is hidden with `paper` and keeps whatever it had
+    built = build_request(" a red car ", "a blue car\n\n a green car ", preset, model, "strong", values)
+    assert built == EditRequest.from_preset(preset, source="a red car", targets=("a blue car", "a green car"), **choice)
 
 
 def test_gradios_floats_become_whole_numbers():
     shown = form_values(EditRequest()) | {"steps": 30.0, "size": "512", "fps": "7,5"}
-    built = build_request("a", "b", "balanced", "demo", list(shown.values()))
+    built = build_request("a", "b", "balanced", "demo", "normal", list(shown.values()))
     assert (built.steps, built.size, built.fps) == (30, 512, 7.5) and type(built.steps) is int is type(built.size)
 
 
