@@ -10,6 +10,9 @@ from editor.demo.world import SIZE
 TOKENS = 77
 TEXT_WIDTH = 128
 LATENT_CHANNELS = 4
+WIDTHS = (64, 128, 192)
+"""Channels of the UNet's levels, the finest first."""
+HEAD = 32  # channels of an attention head
 FACTOR = 4  # frame pixels per latent cell and axis
 
 
@@ -35,9 +38,11 @@ def make_unet(latent_channels: int = LATENT_CHANNELS) -> UNet2DConditionModel:
         out_channels=latent_channels,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(32, 64, 128),
+        block_out_channels=WIDTHS,
         layers_per_block=1,
-        attention_head_dim=(1, 2, 4),  # heads per level, under diffusers' historical name: 32 channels each
+        attention_head_dim=tuple(
+            width // HEAD for width in WIDTHS
+        ),  # heads per level, under diffusers' historical name
         cross_attention_dim=TEXT_WIDTH,
         norm_num_groups=16,
     )

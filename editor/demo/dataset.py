@@ -54,18 +54,31 @@ def training_moments(count: int, seed: int = 0) -> list[Moment]:
 
 def training_frames(count: int, folder: Path, seed: int = 0) -> np.ndarray:
     """The drawn `training_moments`, rendered once and kept in `folder`: memory map uint8 (count, SIZE, SIZE, 3)."""
+    return _rendered(count, folder, seed)[0]
+
+
+def training_masks(count: int, folder: Path, seed: int = 0) -> np.ndarray:
+    """Where the subject and its shadow touch the `training_frames`: bool (count, SIZE, SIZE)."""
+    return np.unpackbits(_rendered(count, folder, seed)[1], axis=-1).view(bool)
+
+
+def _rendered(count: int, folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames, and their masks eight pixels to the byte (count, SIZE, SIZE / 8), as memory maps."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"frames-{count}-{seed}.npy"
-    if not path.exists():
-        unfinished = path.with_suffix(".part")
-        frames = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (count, SIZE, SIZE, 3))
+    paths = [folder / f"{name}-{count}-{seed}.npy" for name in ("frames", "masks")]
+    if not all(path.exists() for path in paths):
+        unfinished = [path.with_suffix(".part") for path in paths]
+        shapes = [(count, SIZE, SIZE, 3), (count, SIZE, SIZE // 8)]
+        maps = [np.lib.format.open_memmap(p, "w+", np.uint8, s) for p, s in zip(unfinished, shapes, strict=True)]
         keys = [(seed, i) for i in range(0, count, _CHUNK)]
         with get_context("spawn").Pool(2) as pool:
-            for (_, start), pictures in zip(keys, pool.imap(_drawn, keys), strict=True):
-                frames[start : start + _CHUNK] = pictures[: count - start]
-        frames.flush()
-        unfinished.replace(path)
-    return np.load(path, mmap_mode="r")
+            for (_, start), drawn in zip(keys, pool.imap(_drawn, keys), strict=True):
+                for whole, part in zip(maps, drawn, strict=True):
+                    whole[start : start + _CHUNK] = part[: count - start]
+        for whole, source, path in zip(maps, unfinished, paths, strict=True):
+            whole.flush()
+            source.replace(path)
+    return np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r")
 
 
 _CHUNK = 256
@@ -82,5 +95,8 @@ def _moments(key: tuple[int, int]) -> list[Moment]:
     return moments
 
 
-def _drawn(key: tuple[int, int]) -> np.ndarray:
-    return np.stack([render_at(scene, [time])[0][0] for scene, time, _ in _moments(key)])
+def _drawn(key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """One chunk's frames and packed masks."""
+    drawn = [render_at(scene, [time]) for scene, time, _ in _moments(key)]
+    masks = np.stack([masks[0] for _, masks, _ in drawn])
+    return np.stack([frames[0] for frames, _, _ in drawn]), np.packbits(masks, axis=-1)

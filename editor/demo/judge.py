@@ -85,7 +85,7 @@ def train_judge(folder: Path, minutes: float, resume: bool, frames: int, seed: i
         return sum(nn.functional.cross_entropy(scores[name], targets[name][pick]) for name in HEADS)
 
     run.train(_picks(len(pictures), seed), loss_of, lambda: grid(np.array(pictures[:24]), 8))
-    with run.ema:
+    with run.averaged():
         WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
         save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, WEIGHTS)
 

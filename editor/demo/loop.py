@@ -3,12 +3,14 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
+from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import nn
 
@@ -36,37 +38,15 @@ class Budget:
         return min(1.0, self.elapsed / (60 * self.minutes))
 
 
-def learning_rate(peak: float, step: int, part: float, warmup: int = 200, hold: float = 0.55) -> float:
-    """Linear warm-up, constant until `hold` of the time budget is used, then a cosine down to 2 % of the peak."""
+def decay(part: float, hold: float = 0.55) -> float:
+    """1 until `hold` of the time budget is used, then half a cosine down to 0."""
     late = max(0.0, (part - hold) / (1 - hold))
-    decay = 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * late)))
-    return peak * min(1.0, (step + 1) / warmup) * decay
+    return 0.5 * (1 + float(np.cos(np.pi * late)))
 
 
-class Ema:
-    """Exponential moving average of several modules' parameters; the horizon grows with the steps taken."""
-
-    def __init__(self, modules: dict[str, nn.Module], decay: float = 0.9995) -> None:
-        self.modules, self.decay = modules, decay
-        self.shadow = {n: {k: v.detach().clone() for k, v in m.state_dict().items()} for n, m in modules.items()}
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        keep = min(self.decay, (1 + step) / (10 + step))
-        for name, module in self.modules.items():
-            for key, value in module.state_dict().items():
-                if value.is_floating_point():
-                    self.shadow[name][key].lerp_(value, 1 - keep)
-
-    def __enter__(self) -> None:
-        """Put the averages into the modules until the block ends."""
-        self._live = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in self.modules.items()}
-        for name, module in self.modules.items():
-            module.load_state_dict(self.shadow[name])
-
-    def __exit__(self, *_: object) -> None:
-        for name, module in self.modules.items():
-            module.load_state_dict(self._live[name])
+def learning_rate(peak: float, step: int, part: float, warmup: int = 200) -> float:
+    """Linear warm-up, constant, then a cosine down to 2 % of the peak."""
+    return peak * min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * decay(part))
 
 
 @dataclass
@@ -85,7 +65,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.parameters = [p for m in self.modules.values() for p in m.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=self.peak, betas=(0.9, 0.99), weight_decay=0.01)
-        self.ema = Ema(self.modules, self.ema_decay)
+        self.ema = EMAModel(self.parameters, decay=self.ema_decay)
         self.step, self.curve = 0, []
         self.budget = Budget(self.minutes)
 
@@ -101,17 +81,33 @@ class Run:
         for name, module in self.modules.items():
             module.load_state_dict(state["live"][name])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.ema.shadow, self.step, self.curve = state["ema"], state["step"], state["curve"]
+        self.ema.load_state_dict(state["ema"])
+        self.step, self.curve = state["step"], state["curve"]
         self.budget = Budget(self.minutes, spent=state["seconds"])
 
     def save(self) -> None:
         """Write the checkpoint under a temporary name, then move it; redraw the curve."""
         live = {n: m.state_dict() for n, m in self.modules.items()}
-        state = {"live": live, "ema": self.ema.shadow, "optimizer": self.optimizer.state_dict(), "step": self.step}
+        state = {
+            "live": live,
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
         state |= {"curve": self.curve, "seconds": self.budget.elapsed, "seed": self.seed, "config": self.config}
         torch.save(state, self.checkpoint.with_suffix(".tmp"))
         self.checkpoint.with_suffix(".tmp").replace(self.checkpoint)
         self._draw_curve()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the average of the weights into the modules until the block ends."""
+        self.ema.store(self.parameters)
+        self.ema.copy_to(self.parameters)
+        try:
+            yield
+        finally:
+            self.ema.restore(self.parameters)
 
     def train(self, batches: Iterator, loss_of: Callable[..., torch.Tensor], sheet: Callable[[], np.ndarray]) -> None:
         """Take steps until the budget is used. `loss_of(batch)` gives the loss, `sheet()` a picture to look at."""
@@ -140,7 +136,7 @@ class Run:
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.step += 1
-        self.ema.update(self.step)
+        self.ema.step(self.parameters)
         return float(loss.detach())
 
     def finish(self, sheet: Callable[[], np.ndarray]) -> None:
@@ -148,7 +144,7 @@ class Run:
         if rank() > 0:
             return
         self.save()
-        with self.ema, torch.no_grad():
+        with self.averaged(), torch.no_grad():
             Image.fromarray(sheet()).save(self.folder / "sheet.png")
 
     def _report(self, recent: list[float]) -> None:

@@ -56,7 +56,9 @@ def train_part(options: argparse.Namespace) -> None:
     elif options.part == "decoder":
         trained["vae"] = train_vae(work / "decoder", *run, frozen=_saved_vae(out))
     else:
-        trained["unet"], trained["text_encoder"] = train_unet(work / "unet", out / "tokenizer", _saved_vae(out), *run)
+        trained["unet"], trained["text_encoder"] = train_unet(
+            work / "unet", out / "tokenizer", _saved_vae(out), *run, widen_from=options.widen_from
+        )
     if rank() == 0:
         for name, module in trained.items():
             save(module, out / name)
@@ -91,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --work")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "demo_model", help="model folder")
     parser.add_argument("--work", type=Path, default=ROOT / "checkpoints", help="checkpoints, curves, sheets, data")
-    parser.add_argument("--frames", type=int, default=24576, help="training frames rendered ahead (default 24576)")
+    parser.add_argument("--frames", type=int, default=61440, help="training frames rendered ahead (default 61440)")
+    parser.add_argument("--widen-from", type=Path, help="unet: begin with this checkpoint folder's narrower UNet")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that train together (on a CPU: cores)")
     return parser

@@ -9,14 +9,17 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from editor.demo.components import TOKENS, load_tokenizer, make_scheduler, make_text_encoder, make_unet
-from editor.demo.dataset import training_frames, training_moments
-from editor.demo.loop import Run, grid
+from editor.demo.components import FACTOR, TOKENS, load_tokenizer, make_scheduler, make_text_encoder, make_unet
+from editor.demo.dataset import training_frames, training_masks, training_moments
+from editor.demo.loop import Run, decay, grid
 from editor.demo.train_vae import decoded, encoded
+from editor.demo.widen import widen
 from editor.demo.workers import OTHER_PROCESS, first_process_first, rank
 
 BATCH, PEAK = 16, 1.5e-3  # per process
 TEXT_DROPOUT = 0.1  # share of captions emptied, so that guidance has its unconditional prediction
+SUBJECT_WEIGHT = 5.0
+"""How many times as much the error on the subject counts: a tenth of the picture and most of the difficulty."""
 SHEET = (
     "a red car on the road",
     "a blue fox in the snow",
@@ -42,18 +45,22 @@ def train_unet(
     frames: int,
     device: str,
     seed: int = 0,
+    widen_from: Path | None = None,
 ) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """Train for `minutes` in `folder`; returns the averaged UNet and text encoder, on the CPU."""
+    """Train for `minutes` in `folder`; returns the averaged UNet and text encoder, on the CPU.
+
+    The subject's weight falls to 1 with the learning rate, so that the rest of the picture comes back at the end.
+    """
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(tokenizer_folder)
     scheduler = make_scheduler()
-    unet, text = make_unet(vae.config.latent_channels).to(device), make_text_encoder(tokenizer).to(device)
-    unet.to(memory_format=torch.channels_last)  # a fifth quicker on a CPU
+    unet, text = _start(make_unet(vae.config.latent_channels), make_text_encoder(tokenizer), widen_from)
+    unet.to(device, memory_format=torch.channels_last)  # a fifth quicker on a CPU
+    text.to(device)
     with first_process_first():
-        latents, ids = cached_latents(vae, tokenizer, folder.parent / "data", frames, device)
-    run = Run(
-        folder, {"unet": unet, "text_encoder": text}, minutes, seed, peak=PEAK, ema_decay=0.999, config={"batch": BATCH}
-    )
+        latents, masks, ids = cached_latents(vae, tokenizer, folder.parent / "data", frames, device)
+    config = {"batch": BATCH, "subject_weight": SUBJECT_WEIGHT, "widened": widen_from is not None}
+    run = Run(folder, {"unet": unet, "text_encoder": text}, minutes, seed, peak=PEAK, ema_decay=0.999, config=config)
     if resume:
         run.resume()
     own_seed = seed + run.step + OTHER_PROCESS * rank()
@@ -62,12 +69,25 @@ def train_unet(
     def sheet() -> np.ndarray:
         return grid(sample(unet, text, vae, tokenizer, list(SHEET), steps=20), 6)
 
-    def loss_of(batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        return unet_loss(unet, text, scheduler, *batch, generator)
+    def loss_of(batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        weight = 1 + (SUBJECT_WEIGHT - 1) * decay(run.budget.part)
+        return unet_loss(unet, text, scheduler, *batch, weight, generator)
 
-    run.train(_batches(latents, ids, tokenizer, device, own_seed), loss_of, sheet)
-    run.ema.__enter__()
+    run.train(_batches(latents, masks, ids, tokenizer, device, own_seed), loss_of, sheet)
+    run.ema.copy_to(run.parameters)
     return unet.cpu().to(memory_format=torch.contiguous_format), text.cpu()  # safetensors writes no other format
+
+
+def _start(
+    unet: UNet2DConditionModel, text: CLIPTextModel, widen_from: Path | None
+) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """The nets as they are made, or filled from the narrower ones of the checkpoint folder `widen_from`."""
+    if widen_from is None:
+        return unet, text
+    kind = {"use_safetensors": True, "torch_dtype": torch.float32}
+    narrow = UNet2DConditionModel.from_pretrained(widen_from / "unet", **kind)
+    text = CLIPTextModel.from_pretrained(widen_from / "text_encoder", dtype=torch.float32)
+    return widen(narrow, unet), text.train()
 
 
 def unet_loss(
@@ -75,25 +95,34 @@ def unet_loss(
     text: nn.Module,
     scheduler: DDIMScheduler,
     z0: torch.Tensor,
+    mask: torch.Tensor,
     ids: torch.Tensor,
+    weight: float,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Mean squared error of the velocity (arXiv 2202.00512, appendix D); times are stratified over the batch."""
+    """Mean squared error of the velocity (arXiv 2202.00512, appendix D), `weight` times as much on the subject.
+
+    `mask` (N, h, w) is the subject's share of each latent cell, 0 to 1. Times are drawn from a logit-normal (arXiv
+    2403.03206, section 3.1), which visits the middle noise levels most, stratified over the batch.
+    """
     count = len(z0)
     steps = scheduler.config.num_train_timesteps
-    t = ((torch.rand(count, generator=generator) + torch.randperm(count, generator=generator)) / count * steps).long()
+    place = (torch.rand(count, generator=generator) + torch.randperm(count, generator=generator)) / count
+    t = (torch.special.ndtri(place.clamp(1e-4, 1 - 1e-4)).sigmoid() * steps).long()
     noise = torch.randn(z0.shape, generator=generator)
     t, noise = t.to(z0.device), noise.to(z0.device)
     noisy, velocity = scheduler.add_noise(z0, noise, t), scheduler.get_velocity(z0, noise, t)
     predicted = unet(noisy, t, encoder_hidden_states=text(ids).last_hidden_state).sample
-    return nn.functional.mse_loss(predicted, velocity)
+    weights = 1 + (weight - 1) * mask[:, None]
+    return ((predicted - velocity).square() * weights).mean() / weights.mean()
 
 
 @torch.no_grad()
 def cached_latents(
     vae: AutoencoderKL, tokenizer: CLIPTokenizer, data: Path, count: int, device: str
-) -> tuple[np.ndarray, torch.Tensor]:
-    """Latents float16 (count, C, h, w) and token ids (count, 4, 77) of the training frames.
+) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+    """Latents float16 (count, C, h, w), the subject's share of their cells float16 (count, h, w), and token ids
+    (count, 4, 77) of the training frames.
 
     The latents are kept in `data` under the sum of the encoder's weights, so another encoder gets its own.
     """
@@ -105,12 +134,20 @@ def cached_latents(
         vae.cpu()
     flat = [text for _, _, texts in training_moments(count) for text in texts]
     ids = tokenizer(flat, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt").input_ids
-    return np.load(path), ids.view(count, -1, TOKENS)
+    masks = np.concatenate([cell_shares(part) for part in np.array_split(training_masks(count, data), 32)])
+    return np.load(path), masks, ids.view(count, -1, TOKENS)
+
+
+def cell_shares(masks: np.ndarray) -> np.ndarray:
+    """Masks bool (N, H, W) -> the part of each latent cell that they cover, float16 (N, h, w)."""
+    count, height, width = masks.shape
+    cells = masks.reshape(count, height // FACTOR, FACTOR, width // FACTOR, FACTOR)
+    return cells.mean(axis=(2, 4), dtype=np.float32).astype(np.float16)
 
 
 def _batches(
-    latents: np.ndarray, ids: torch.Tensor, tokenizer: CLIPTokenizer, device: str, seed: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    latents: np.ndarray, masks: np.ndarray, ids: torch.Tensor, tokenizer: CLIPTokenizer, device: str, seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     rng = np.random.default_rng(seed)
     empty = tokenizer("", padding="max_length", max_length=TOKENS, return_tensors="pt").input_ids[0]
     while True:
@@ -119,7 +156,8 @@ def _batches(
             pick = order[start : start + BATCH]
             words = ids[pick, rng.integers(0, ids.shape[1], BATCH)].clone()
             words[torch.from_numpy(rng.random(BATCH) < TEXT_DROPOUT)] = empty
-            yield torch.from_numpy(latents[pick]).float().to(device), words.to(device)
+            floats = (torch.from_numpy(a[pick]).float().to(device) for a in (latents, masks))
+            yield (*floats, words.to(device))
 
 
 @torch.no_grad()

@@ -48,7 +48,7 @@ def train_vae(
     run.train(
         _crops(pictures, device, seed + run.step + OTHER_PROCESS * rank()), lambda batch: vae_loss(vae, batch), sheet
     )
-    run.ema.__enter__()
+    run.ema.copy_to(run.parameters)
     if not frozen:
         fold_latent_scale(vae, frames_tensor(pictures[:: max(1, len(pictures) // 512)], device))
     return vae.cpu()
