@@ -117,15 +117,13 @@ def _bench(args: argparse.Namespace) -> int:
 
 def _json(result: EditResult) -> dict[str, object]:
     """One result as `--json` prints it."""
-    files = {name: str(getattr(result, name)) for name in ("edited", "side_by_side", "poster", "manifest")}
+    files = {name: str(path) for name, path in result.files.items()}
     keys = ("unet_evaluations_per_frame", "vae_psnr", "reconstruction_psnr", "seconds")
     return {"target": result.target, **files, **{key: result.summary[key] for key in keys}}
 
 
 def _print_lines(results: tuple[EditResult, ...]) -> None:
-    from editor.stages.results import read_manifest
-
     for result in results:
         print(f"{result.target}: {result.edited}")
-        for note in read_manifest(result)["notes"]:
+        for note in result.read_manifest()["notes"]:
             print(f"  {note}")

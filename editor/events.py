@@ -4,10 +4,12 @@ Every stage of `pipeline.edit` reports through one callable, `emit(event)`. It i
 takes effect: whoever wants to stop an edit passes an `emit` that raises `Cancelled`.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,14 +53,40 @@ class Preview:
 
 @dataclass(frozen=True)
 class EditResult:
-    """The finished files of one target prompt; `summary` repeats the manifest's headline numbers."""
+    """What one target prompt came to: four files in a `folder` of their own, and the manifest's headline numbers."""
 
     target: str
-    edited: Path
-    side_by_side: Path
-    poster: Path
-    manifest: Path
-    summary: dict[str, float | int | str | None]
+    folder: Path
+    summary: dict[str, bool | int | float | str | None]
+
+    @property
+    def edited(self) -> Path:
+        """The edited clip."""
+        return self.folder / "edited.mp4"
+
+    @property
+    def side_by_side(self) -> Path:
+        """The original and the edited clip in one picture."""
+        return self.folder / "side_by_side.mp4"
+
+    @property
+    def poster(self) -> Path:
+        """One frame of the edited clip."""
+        return self.folder / "poster.webp"
+
+    @property
+    def manifest(self) -> Path:
+        """How it was made, as JSON. Written last: where it is, the others are whole."""
+        return self.folder / "manifest.json"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The four by name, in the order in which they are put in place."""
+        return {name: getattr(self, name) for name in ("edited", "side_by_side", "poster", "manifest")}
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest's content. Raises `OSError` and `ValueError` where there is no finished result."""
+        return json.loads(self.manifest.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from pathlib import Path
 from editor.diffusion.models import Models
 from editor.events import EditResult, Emit, Stage, ignore
 from editor.media import Limits
-from editor.method.sampling import Sampled
+from editor.method.denoiser import OnStep, unheard
 from editor.request import EditRequest
 from editor.stages.cache import InversionCache
 from editor.stages.footage import Footage, read_footage
 from editor.stages.results import manifest, workplace, write_result
 from editor.stages.session import Session
-from editor.stages.source import Source, find_source
-from editor.stages.targets import finished_frames, reconstruction_psnr, sample_targets
+from editor.stages.source import find_source
+from editor.stages.targets import Edited, finished_frames, reconstruction_psnr, sample_targets
 
 
 def edit(
@@ -42,31 +42,28 @@ def edit(
     with workplace(out) as scratch:
         with session.meter.stage(Stage.PREPARE):
             footage = read_footage(clip, request, models, scratch, limits, normalised)
-        source = find_source(session, footage)
-        sampled = sample_targets(session, footage, source)
-        reconstruction = reconstruction_psnr(session, footage, source) if check else None
-        return tuple(
-            _finish(session, footage, source, sampled, index, reconstruction, out, scratch)
-            for index in range(len(request.targets))
-        )
+        edited = edit_frames(session, footage)
+        results = []
+        for index, plan in enumerate(session.plans):
+            with session.meter.stage(Stage.WRITE, part=(index, len(session.plans))):
+                record = manifest(session, footage, edited, index)
+                folder = out / str(index)
+                results.append(write_result(folder, scratch, footage, edited.frames[index], plan.target, record))
+        return tuple(results)
 
 
-def _finish(
-    session: Session,
-    footage: Footage,
-    source: Source,
-    sampled: Sampled,
-    index: int,
-    reconstruction: float | None,
-    out: Path,
-    scratch: Path,
-) -> EditResult:
-    """Decode target `index` at the clip's own size, pass it by the safety checker if there is one, write its files."""
-    meter, part = session.meter, (index, len(session.plans))
-    with meter.stage(Stage.DECODE, part=part):
-        frames = finished_frames(session, footage, source, sampled, index)
-        if session.models.safety is not None:
-            session.models.safety.refuse_flagged(frames)
-    with meter.stage(Stage.WRITE, part=part):
-        report = manifest(session, footage, source, sampled, index, reconstruction)
-        return write_result(out / str(index), scratch, footage, frames, session.plans[index].target, report)
+def edit_frames(session: Session, footage: Footage, listen: OnStep = unheard) -> Edited:
+    """Edit the frames of `footage` towards every target of the session. `listen` hears of every denoising step.
+
+    Frames in, frames out: nothing is written. Raises `EditError`, also where the checkpoint's safety checker objects.
+    """
+    source = find_source(session, footage)
+    sampled = sample_targets(session, footage, source, listen)
+    reconstruction = reconstruction_psnr(session, footage, source) if session.check else None
+    frames = []
+    for index in range(len(session.plans)):
+        with session.meter.stage(Stage.DECODE, part=(index, len(session.plans))):
+            frames.append(finished_frames(session, footage, source, sampled, index))
+            if session.models.safety is not None:
+                session.models.safety.refuse_flagged(frames[-1])
+    return Edited(tuple(frames), source, sampled, reconstruction)

@@ -4,16 +4,14 @@ Needs the folder of a CLIP checkpoint (clip-vit-base-patch32 or larger); nothing
 of transformers, which is there anyway; the text score is torchmetrics' CLIPScore without its cap at zero.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import CLIPModel, CLIPProcessor
 
-from editor.events import EditError
+from editor.events import EditError, EditResult
 from editor.media import read_clip
-from editor.stages.results import FILES
 
 
 class ClipScore:
@@ -52,12 +50,13 @@ def score_result(folder: Path, score: ClipScore) -> dict[str, float | None]:
 
     Raises `EditError` for a folder that holds no finished edit.
     """
+    result = EditResult("", folder, {})
     try:
-        manifest = json.loads((folder / FILES["manifest"]).read_text(encoding="utf-8"))
+        manifest = result.read_manifest()
         target, count = str(manifest["target"]), int(manifest["frames"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EditError(
             f"There is no finished edit in '{folder}'. Give a folder that `python -m editor edit` wrote, such as "
             "results/0, with its manifest.json and edited.mp4."
         ) from error
-    return score(read_clip(folder / FILES["edited"], 0.0, None, None, count).frames, target)
+    return score(read_clip(result.edited, 0.0, None, None, count).frames, target)

@@ -1,7 +1,7 @@
 """One configuration on the tasks of one clip: edited frames, and what they cost.
 
-The method runs through the same stages as `editor.pipeline.edit`, without files: frames come from the world, and the
-edited frames are judged before they are written.
+The method runs through `editor.pipeline.edit_frames`: frames come from the world, and the edited frames are judged
+before anything is written.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ from editor.evaluation.tasks import Task, draw
 from editor.events import ignore
 from editor.media import Clip
 from editor.method.branches import planned_evaluations
+from editor.pipeline import edit_frames
 from editor.stages.cache import InversionCache
 from editor.stages.footage import Footage
 from editor.stages.session import Session, target_notes
-from editor.stages.source import Source, find_source
-from editor.stages.targets import finished_frames, reconstruction_psnr, sample_targets
+from editor.stages.source import Source
 
 FPS = 8.0
 
@@ -85,18 +85,16 @@ def _edited(
             for trace, distance in zip(traces, (guess - truths).square().mean(dim=(1, 2, 3, 4)).sqrt(), strict=True):
                 trace.append(float(distance))
 
-    source = find_source(session, footage)
-    sampled = sample_targets(session, footage, source, listen)
-    rebuilt = reconstruction_psnr(session, footage, source) if configuration.rebuild else None
-    costs = _costs(session, source, sampled.unet_evaluations)
+    edited = edit_frames(session, footage, listen)
+    costs = _costs(session, edited.source, edited.sampled.unet_evaluations)
     return [
         Outcome(
             task,
-            finished_frames(session, footage, source, sampled, i),
+            edited.frames[i],
             costs[i],
             tuple(traces[i]),
-            rebuilt,
-            notes=target_notes(session, i, sampled),
+            edited.reconstruction_psnr,
+            notes=target_notes(session, i, edited.sampled),
         )
         for i, task in enumerate(tasks)
     ]

@@ -84,15 +84,8 @@ class Claims:
     def finish(self, claim: Claim, results: tuple[EditResult, ...], folder: Path) -> bool:
         """Publish the results, all at once. `folder` is the job's. False when the claim is lost."""
         stored = [
-            {
-                "target": result.target,
-                **{
-                    name: getattr(result, name).relative_to(folder).as_posix()
-                    for name in ("edited", "side_by_side", "poster", "manifest")
-                },
-                "summary": result.summary,
-            }
-            for result in results
+            {"target": r.target, "folder": r.folder.relative_to(folder).as_posix(), "summary": r.summary}
+            for r in results
         ]
         return self._end(claim, "done", results=json.dumps(stored))
 

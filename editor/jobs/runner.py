@@ -138,7 +138,7 @@ def _complete(results: tuple[EditResult, ...], folder: Path) -> bool:
     def good(path: Path) -> bool:
         return path.resolve().is_relative_to(folder.resolve()) and path.is_file() and path.stat().st_size > 0
 
-    paths = [path for r in results for path in (r.edited, r.side_by_side, r.poster, r.manifest)]
+    paths = [path for result in results for path in result.files.values()]
     return bool(paths) and all(good(path) for path in paths)
 
 

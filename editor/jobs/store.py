@@ -11,6 +11,7 @@ import secrets
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 from editor.events import EditError, EditResult, Stage
 from editor.jobs import files
@@ -184,14 +185,9 @@ def _refuse_when_full(db: sqlite3.Connection, owner: str, address: str, settings
 
 def _results(folder: Path, stored: str) -> tuple[EditResult, ...]:
     """Read back what `claims.finish` stored, with absolute paths."""
-    return tuple(
-        EditResult(
-            target=item["target"],
-            edited=folder / item["edited"],
-            side_by_side=folder / item["side_by_side"],
-            poster=folder / item["poster"],
-            manifest=folder / item["manifest"],
-            summary=item["summary"],
-        )
-        for item in json.loads(stored)
-    )
+
+    def place(item: dict[str, Any]) -> Path:
+        # until 2026-11 every file was named by itself; all were in one folder
+        return folder / item["folder"] if "folder" in item else (folder / item["manifest"]).parent
+
+    return tuple(EditResult(item["target"], place(item), item["summary"]) for item in json.loads(stored))

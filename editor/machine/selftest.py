@@ -22,7 +22,6 @@ from editor.method.attention import EditStep, attached, processors_for
 from editor.pipeline import edit
 from editor.request import EditRequest
 from editor.settings import Settings
-from editor.stages.results import read_manifest
 
 HEAD_SIZES = (40, 64, 80, 160)  # those of SD 1.5 and 2.1
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2}
@@ -76,7 +75,7 @@ def one_edit_end_to_end(settings: Settings) -> list[Finding]:
         began = time.monotonic()
         (result,) = edit(draw_clip(place / "clip.mp4", side=96), request, models, place / "out")
         spent, frames = time.monotonic() - began, probe(result.edited).frames
-        notes = read_manifest(result)["notes"]
+        notes = result.read_manifest()["notes"]
     peak = peak_memory(models.device)
     memory = "" if peak is None else f", at most {peak / 1e9:.2f} GB on the device"
     weights = "the built-in model" if name == "demo" else "random weights"

@@ -16,7 +16,6 @@ from editor.method.flops import run_flops, unet_flops
 from editor.pipeline import edit
 from editor.request import PRESETS, EditRequest
 from editor.settings import Settings
-from editor.stages.results import read_manifest
 
 SOURCE, SWAPS = "a red car on the road", ("a blue car on the road", "a green car on the road")
 FRAMES, SIZE = 1, 64  # the count per frame does not depend on them
@@ -61,7 +60,7 @@ def run_shape(shape: str, say: Callable[[str], None]) -> dict[str, float]:
             "balanced", source=SOURCE, targets=SWAPS[:1], steps=SHAPE_STEPS, max_frames=SHAPE_FRAMES, size=SHAPE_SIZE
         )
         (result,) = edit(draw_clip(place / "clip.mp4"), request, models, place / "out", previews=False)
-        manifest = read_manifest(result)
+        manifest = result.read_manifest()
     return {
         "seconds": manifest["seconds"],
         "unet_evaluations_per_frame": manifest["unet_evaluations_per_frame"],
@@ -76,7 +75,7 @@ def _count(preset: str, clip: Path, models: Models, place: Path, say: Callable[[
 
     def run(targets: tuple[str, ...]) -> dict[str, Any]:
         request = EditRequest.from_preset(preset, source=SOURCE, targets=targets, max_frames=FRAMES, size=SIZE)
-        return read_manifest(edit(clip, request, models, place / "out", previews=False)[0])
+        return edit(clip, request, models, place / "out", previews=False)[0].read_manifest()
 
     one, two = run(SWAPS[:1]), run(SWAPS)
     return {

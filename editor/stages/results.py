@@ -19,18 +19,12 @@ from editor.diffusion.models import Models
 from editor.events import EditError, EditResult, Stage
 from editor.media import side_by_side, write_poster, write_video
 from editor.method.flops import run_flops
-from editor.method.sampling import Sampled
 from editor.stages.footage import Footage
 from editor.stages.meter import UNET_STAGES
 from editor.stages.session import Session, target_notes
 from editor.stages.source import Source
+from editor.stages.targets import Edited
 
-FILES = {
-    "edited": "edited.mp4",
-    "side_by_side": "side_by_side.mp4",
-    "poster": "poster.webp",
-    "manifest": "manifest.json",
-}
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "moviepy", "xformers")
 HEADLINES = (
     "unet_evaluations_per_frame",
@@ -72,21 +66,17 @@ def write_result(
     Everything is written and checked in `scratch` first, and the manifest is moved last: where it is, all is whole.
     """
     clip = footage.clip
-    write_video(frames, clip.fps, scratch / FILES["edited"], footage.audio)
-    write_video(side_by_side(clip.frames, frames), clip.fps, scratch / FILES["side_by_side"], footage.audio)
-    write_poster(frames, scratch / FILES["poster"])
+    result = EditResult(target, folder, {key: manifest[key] for key in HEADLINES})
+    draft = EditResult(target, scratch, {})
+    write_video(frames, clip.fps, draft.edited, footage.audio)
+    write_video(side_by_side(clip.frames, frames), clip.fps, draft.side_by_side, footage.audio)
+    write_poster(frames, draft.poster)
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    (scratch / FILES["manifest"]).write_text(text + "\n", encoding="utf-8")
+    draft.manifest.write_text(text + "\n", encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES.values():
-        os.replace(scratch / name, folder / name)
-    summary = {key: manifest[key] for key in HEADLINES}
-    return EditResult(target=target, **{key: folder / name for key, name in FILES.items()}, summary=summary)
-
-
-def read_manifest(result: EditResult) -> dict[str, Any]:
-    """The manifest of a finished target."""
-    return json.loads(result.manifest.read_text(encoding="utf-8"))
+    for name, path in result.files.items():
+        os.replace(draft.files[name], path)
+    return result
 
 
 def library_versions() -> dict[str, str | None]:
@@ -100,11 +90,10 @@ def library_versions() -> dict[str, str | None]:
     return found
 
 
-def manifest(
-    session: Session, footage: Footage, source: Source, sampled: Sampled, index: int, reconstruction: float | None
-) -> dict[str, Any]:
+def manifest(session: Session, footage: Footage, edited: Edited, index: int) -> dict[str, Any]:
     """The manifest of target `index`, as plain JSON values. Work and seconds are those of all targets together."""
-    meter, plan, mask = session.meter, session.plans[index], sampled.masks[index]
+    meter, plan, source, sampled = session.meter, session.plans[index], edited.source, edited.sampled
+    mask = sampled.masks[index]
     return {
         "request": session.request.to_dict(),
         "numbers": {"values": session.request.numbers(), "origin": session.request.origin()},
@@ -124,7 +113,7 @@ def manifest(
         "vae_evaluations_per_frame": sampled.vae_evaluations,
         "flops_per_frame": _flops(session, footage, source),
         "vae_psnr": source.vae_psnr,
-        "reconstruction_psnr": reconstruction,
+        "reconstruction_psnr": edited.reconstruction_psnr,
         "notes": [*footage.notes, *session.notes, *session.memory.notes, *target_notes(session, index, sampled)],
     }
 

@@ -24,6 +24,19 @@ PREVIEW_SECONDS = 1.0  # a preview is a file that travels: at most about one a s
 PREVIEW_SHARE = 0.2  # and at most this share of the time, however slow the VAE is
 
 
+@dataclass(frozen=True)
+class Edited:
+    """What frames became: `frames[i]` uint8 (F, H, W, 3), at the clip's own size, answer target i.
+
+    `source` and `sampled` say how; `reconstruction_psnr`: how well the clip itself is rebuilt, in dB, if that was asked.
+    """
+
+    frames: tuple[np.ndarray, ...]
+    source: Source
+    sampled: Sampled
+    reconstruction_psnr: float | None
+
+
 def sample_targets(session: Session, footage: Footage, source: Source, listen: OnStep = unheard) -> Sampled:
     """Edit towards every target; where memory ran out, one target after the other. `listen` hears of every step."""
 

@@ -12,8 +12,6 @@ from editor.web.words import compare, marked
 
 Json = dict[str, Any]
 
-RESULT_FILES = ("edited", "side_by_side", "poster", "manifest")
-
 NUMBERS = {
     "vae_psnr": (
         "Kept by the model",
@@ -119,7 +117,7 @@ def _target(source: str, target: str) -> Json:
 
 def _result(job: JobView, number: int, result: EditResult) -> Json:
     base = f"job/{job.id}/{number}"
-    names = {name: f"{base}/{getattr(result, name).name}" for name in RESULT_FILES}
+    names = {name: f"{base}/{path.name}" for name, path in result.files.items()}
     return {"target": result.target, "strip": f"{base}/strip.webp", "numbers": _numbers(result.summary), **names}
 
 

@@ -69,11 +69,10 @@ def misbehave(words: list[str], data: Path) -> None:
 
 def write(folder: Path, target: str) -> EditResult:
     folder.mkdir(parents=True, exist_ok=True)
-    names = ("edited.mp4", "side_by_side.mp4", "poster.webp", "manifest.json")
-    for name in names:
-        (folder / name).write_text(json.dumps({"target": target, "name": name}))
-    edited, side_by_side, poster, manifest = (folder / name for name in names)
-    return EditResult(target, edited, side_by_side, poster, manifest, {"psnr": 30.5, "worker": os.getpid()})
+    result = EditResult(target, folder, {"psnr": 30.5, "worker": os.getpid()})
+    for name, path in result.files.items():
+        path.write_text(json.dumps({"target": target, "name": name}))
+    return result
 
 
 class OnDevice:

@@ -29,9 +29,7 @@ def waiting(store, owner=None, address="", **settings):
 
 
 def result(folder):
-    return EditResult(
-        "a blue car", folder / "e.mp4", folder / "s.mp4", folder / "p.webp", folder / "m.json", {"psnr": 30}
-    )
+    return EditResult("a blue car", folder, {"psnr": 30})
 
 
 def test_jobs_run_in_the_order_they_came_and_one_per_slot(store):

@@ -57,13 +57,11 @@ def _edit(folder: Path, request: EditRequest, clip: Clip, n: int, go: Path, emit
 def _write(folder: Path, request: EditRequest, clip: Clip, edited: np.ndarray, n: int, begun: float) -> EditResult:
     folder.mkdir()
     sound = AudioSpan(clip.audio, clip.start, clip.duration) if clip.audio else None
-    write_video(edited, clip.fps, folder / "edited.mp4", sound)
-    write_video(side_by_side(clip.frames, edited), clip.fps, folder / "side_by_side.mp4")
-    write_poster(edited, folder / "poster.webp")
     summary = {"vae_psnr": 34.2, "reconstruction_psnr": None, "unet_evaluations_per_frame": 4.0 * request.steps}
     summary |= {"frames": len(edited), "seconds": round(time.monotonic() - begun, 1), "inversion_cached": False}
-    (folder / "manifest.json").write_text(
-        json.dumps({"request": request.to_dict(), "notes": list(clip.notes), **summary})
-    )
-    names = ("edited.mp4", "side_by_side.mp4", "poster.webp", "manifest.json")
-    return EditResult(request.targets[n], *(folder / name for name in names), summary)
+    result = EditResult(request.targets[n], folder, summary)
+    write_video(edited, clip.fps, result.edited, sound)
+    write_video(side_by_side(clip.frames, edited), clip.fps, result.side_by_side)
+    write_poster(edited, result.poster)
+    result.manifest.write_text(json.dumps({"request": request.to_dict(), "notes": list(clip.notes), **summary}))
+    return result

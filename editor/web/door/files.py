@@ -22,7 +22,7 @@ from editor.request import EditRequest
 from editor.web.door.guard import Handler
 from editor.web.estimate import Pace
 from editor.web.examples import Example
-from editor.web.view import RESULT_FILES, page_view, unknown_view
+from editor.web.view import page_view, unknown_view
 
 PREVIEW = "preview.webp"
 STRIP_HEIGHT = 96
@@ -75,9 +75,7 @@ def job_files(view: JobView) -> Mapping[str, Path]:
     """The files of a job that may be fetched, by the name they have below `job/<id>/`."""
     files = {"clip.mp4": view.clip, PREVIEW: view.preview}
     for number, result in enumerate(view.results):
-        for name in RESULT_FILES:
-            path = getattr(result, name)
-            files[f"{number}/{path.name}"] = path
+        files |= {f"{number}/{path.name}": path for path in result.files.values()}
     return {name: path for name, path in files.items() if path is not None}
 
 
