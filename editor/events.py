@@ -4,6 +4,7 @@ Every stage of `pipeline.edit` reports through one callable, `emit(event)`. It i
 takes effect: whoever wants to stop an edit passes an `emit` that raises `Cancelled`.
 """
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,6 +110,29 @@ Emit = Callable[[Event], None]
 
 class EditError(Exception):
     """Something a person can mend: the text names what was given, what is allowed and what to do next."""
+
+
+DISK_FULL = "The disk is full. Please free some space on it, or try again later."
+OUT_OF_MEMORY = (
+    "There is not enough memory for this edit, even in the smallest pieces. Use fewer frames (max_frames), a smaller "
+    "picture (size) or fewer target prompts; on a GPU, EDITOR_OFFLOAD=model needs less as well."
+)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the operating system says that nothing more fits on the disk."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch or Python says that there is no memory left.
+
+    PyTorch's class is told by its name, because torch is not imported here; its CPU allocator has none of its own.
+    """
+    if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
 
 
 class Cancelled(Exception):

@@ -173,6 +173,12 @@ class EditRequest:
                 f"inversion null_text fits the empty prompt, but guidance_base is '{self.guidance_base}', so the fit "
                 "would not be used. Set guidance_base to empty, or inversion to pinned."
             )
+        if self.inversion == "null_text" and (self.subject_guidance, self.setting_guidance) != (1, 1):
+            raise EditError(
+                "inversion null_text fits the empty prompt at guidance_scale, so every target must run with exactly "
+                f"that, but subject_guidance is {self.subject_guidance:g} and setting_guidance is "
+                f"{self.setting_guidance:g}. Set both to 1, or inversion to pinned."
+            )
         if self.end is not None and self.end <= self.start:
             raise EditError(f"The interval from {self.start:g} s to {self.end:g} s is empty: the end must come later.")
         return self

@@ -65,6 +65,7 @@ def test_a_request_survives_json():
         ({"targets": ()}, "target prompt"),
         ({"targets": ("a blue car", " ")}, "target prompt"),
         ({"preset": "best"}, "Allowed: paper, balanced, fast"),
+        ({"inversion": "null_text", "guidance_base": "empty", "setting_guidance": 0.8}, "setting_guidance is 0.8"),
         ({"inversion": "magic"}, "Allowed: ddim, null_text, pinned"),
         ({"steps": 0}, "Allowed: a whole number, 1 to 200"),
         ({"steps": 2.5}, "whole number"),

@@ -88,12 +88,6 @@ def require_finite(values: torch.Tensor, during: str) -> None:
         )
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB over all values of two uint8 arrays of equal shape; 99.0 when they are equal."""
-    error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
-    return 99.0 if error == 0 else float(min(99.0, 10 * np.log10(255.0**2 / error)))
-
-
 def _chunks(count: int, chunk: int) -> Iterator[slice]:
     return (slice(at, at + chunk) for at in range(0, count, chunk))
 

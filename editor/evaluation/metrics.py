@@ -10,21 +10,7 @@ import cv2
 import numpy as np
 from skimage.metrics import structural_similarity
 
-EQUAL = 99.0
-"""The PSNR, in dB, that stands for clips without any difference."""
-
-
-def psnr(edit: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> float | None:
-    """Peak signal-to-noise ratio in dB, 10 log10(255^2 / MSE) (Huynh-Thu and Ghanbari 2008), higher is better.
-
-    The squared error is the mean over all frames, pixels and colours, or over the pixels of `mask`.
-    """
-    error = (edit.astype(np.float64) - truth) ** 2
-    chosen = error if mask is None else error[mask]
-    if not chosen.size:
-        return None
-    mean = chosen.mean()
-    return EQUAL if mean == 0 else float(min(EQUAL, 10 * np.log10(255.0**2 / mean)))
+from editor.media import psnr
 
 
 def ssim(edit: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> float | None:

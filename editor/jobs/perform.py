@@ -1,6 +1,5 @@
 """Run the engine in this process: under the device lock, stoppable at every event, failures told in plain words."""
 
-import errno
 import importlib
 import logging
 import sqlite3
@@ -10,7 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from editor.events import Cancelled, EditError, EditResult, Emit, Event, Preview, Progress
+from editor.events import (
+    DISK_FULL,
+    OUT_OF_MEMORY,
+    Cancelled,
+    EditError,
+    EditResult,
+    Emit,
+    Event,
+    Preview,
+    Progress,
+    is_disk_full,
+    is_out_of_memory,
+)
 from editor.jobs.executor import Ending, Outcome, PreviewSaved, Report, Task
 from editor.jobs.timing import Timing
 from editor.media import write_preview
@@ -107,10 +118,10 @@ class Reporter:
 
 def explain(error: Exception) -> str:
     """A sentence for a person about an error nobody foresaw."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
-        return "There was not enough memory for this edit. Try fewer frames, a smaller size or fewer targets."
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The server's disk is full. Please try again later."
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    if is_disk_full(error):
+        return DISK_FULL
     return f"The edit failed because of an error in the program ({type(error).__name__}). The server's log has details."
 
 

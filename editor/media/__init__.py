@@ -4,7 +4,7 @@
 """
 
 from editor.media.clip import Clip, Interval, plan_interval, read_clip, read_thumbnails
-from editor.media.compose import contact_sheet, filmstrip, side_by_side
+from editor.media.compose import contact_sheet, filmstrip, psnr, side_by_side
 from editor.media.ffmpeg import ffmpeg_path
 from editor.media.normalise import normalise
 from editor.media.probe import Limits, Probe, probe
@@ -22,6 +22,7 @@ __all__ = [
     "normalise",
     "plan_interval",
     "probe",
+    "psnr",
     "read_clip",
     "read_thumbnails",
     "side_by_side",

@@ -1,4 +1,4 @@
-"""Frames arranged for looking at: side by side with labels, a filmstrip, a contact sheet.
+"""Frames compared: side by side with labels, as a filmstrip, on a contact sheet, and as a number.
 
 Labels use the font inside Pillow, so that no system font is needed; it has Latin letters.
 """
@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 GAP = 4
 """Pixels between pictures."""
+EQUAL_PSNR = 99.0
+"""The PSNR, in dB, that stands for frames without any difference."""
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray, labels: tuple[str, str] = ("original", "edited")) -> np.ndarray:
@@ -96,3 +98,17 @@ def resized(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return frames
     pictures = [Image.fromarray(frame) for frame in frames]  # a gap of 2 shrinks in two steps, faster and as sharp
     return np.stack([np.asarray(p.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)) for p in pictures])
+
+
+def psnr(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> float | None:
+    """Peak signal-to-noise ratio in dB of uint8 arrays of equal shape, 10 log10(255^2 / MSE), higher is more alike.
+
+    The squared error (Huynh-Thu and Ghanbari 2008) is the mean over all frames, pixels and colours, or over the pixels
+    of the boolean `mask`; None when the mask is empty.
+    """
+    error = (a.astype(np.float64) - b) ** 2
+    chosen = error if mask is None else error[mask]
+    if not chosen.size:
+        return None
+    mean = chosen.mean()
+    return EQUAL_PSNR if mean == 0 else float(min(EQUAL_PSNR, 10 * np.log10(255.0**2 / mean)))

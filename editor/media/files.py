@@ -1,15 +1,12 @@
 """Files that appear whole or not at all."""
 
-import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from editor.events import EditError
-
-DISK_FULL = "The disk is full, so the video could not be written. Free some space and try again."
+from editor.events import DISK_FULL, EditError, is_disk_full
 
 
 def temporary_beside(path: Path) -> Path:
@@ -27,7 +24,7 @@ def scratch(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise EditError(DISK_FULL) from error
         raise
     finally:
@@ -40,3 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
     with scratch(path) as temporary:
         yield temporary
         os.replace(temporary, path)
+
+
+def put_in_place(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Move finished files (from, to) on one filesystem, in this order; each `to` is replaced at once."""
+    for finished, path in pairs:
+        os.replace(finished, path)

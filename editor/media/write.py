@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from editor.events import EditError
+from editor.events import DISK_FULL, EditError
 from editor.media.compose import GAP, even, resized
 from editor.media.ffmpeg import run
-from editor.media.files import DISK_FULL, replacing, scratch
+from editor.media.files import replacing, scratch
 from editor.media.probe import BT709, Limits, input_arguments
 
 PREVIEW_BYTES = 150_000

@@ -14,11 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
+
+from editor.events import EditError
+from editor.media.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -76,19 +78,16 @@ class InversionCache:
         size = sum(t.numel() * t.element_size() for t in tensors.values())
         if size > self.budget:
             return f"the inversion ({size / 1e6:.0f} MB) is not kept: the cache is set to {self.budget / 1e6:.0f} MB"
-        partial = self.folder / f"{key}.{uuid4().hex}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._make_room(size)
             whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
             whole[VALUES] = torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
-            save_file(whole, partial)
-            os.replace(partial, self._path(key))
+            with replacing(self._path(key)) as partial:
+                save_file(whole, partial)
             self._make_room(0)  # another process may have written meanwhile
-        except (OSError, SafetensorError) as error:  # a full disk reaches us as either
+        except (OSError, EditError, SafetensorError) as error:  # a full disk reaches us as any of them
             return f"the inversion could not be kept in the cache: {error}"
-        finally:
-            partial.unlink(missing_ok=True)
         return None
 
     def bytes_used(self) -> int:
@@ -101,7 +100,7 @@ class InversionCache:
     def _entries(self) -> list[tuple[float, int, Path]]:
         """(time of last use, bytes, path) of whole entries, oldest first; what another process removes is left out."""
         found = []
-        for path in self.folder.glob("*.safetensors"):
+        for path in self.folder.glob("[!.]*.safetensors"):
             try:
                 state = path.stat()
             except FileNotFoundError:
@@ -118,7 +117,7 @@ class InversionCache:
                 break
             path.unlink(missing_ok=True)
             used -= entry_bytes
-        for path in self.folder.glob("*.part"):
+        for path in self.folder.glob(".*.safetensors"):
             try:
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink(missing_ok=True)

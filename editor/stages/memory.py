@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from editor.events import EditError
+from editor.events import OUT_OF_MEMORY, EditError, is_out_of_memory
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Memory:
             if not is_out_of_memory(error):
                 raise
             if self.chunks == SMALLEST:
-                raise EditError(TOO_LITTLE) from error
+                raise EditError(OUT_OF_MEMORY) from error
         # out of the handler: the failed attempt's tensors hang on its traceback
         self.chunks = SMALLEST
         release()
@@ -50,27 +50,13 @@ class Memory:
             return work(self.chunks)
         except Exception as error:
             if is_out_of_memory(error):
-                raise EditError(TOO_LITTLE) from error
+                raise EditError(OUT_OF_MEMORY) from error
             raise
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Says that the chunks shrank, if they did."""
         return ("memory ran out once: worked on in the smallest pieces",) if self.chunks == SMALLEST else ()
-
-
-TOO_LITTLE = (
-    "There is not enough memory for this edit, even in the smallest pieces. Use fewer frames (max_frames), a smaller "
-    "picture (size), fewer target prompts, or EDITOR_OFFLOAD=model on a GPU."
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch or Python says that there is no memory left; PyTorch's CPU allocator has no class of its own."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
 
 
 def release() -> None:

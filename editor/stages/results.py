@@ -2,9 +2,7 @@
 judge it, and to know what it cost. All are moved into place when all are whole.
 """
 
-import errno
 import json
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from editor.diffusion.models import Models
-from editor.events import EditError, EditResult, Stage
+from editor.events import DISK_FULL, EditError, EditResult, Stage, is_disk_full
 from editor.media import side_by_side, write_poster, write_video
+from editor.media.files import put_in_place
 from editor.method.flops import run_flops
 from editor.stages.footage import Footage
 from editor.stages.meter import UNET_STAGES
@@ -47,10 +46,8 @@ def workplace(out: Path) -> Iterator[Path]:
         with TemporaryDirectory(prefix=".partial-", dir=out) as scratch:
             yield Path(scratch)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise EditError(
-                f"The disk with '{out}' is full. Free some space or choose another --out folder."
-            ) from error
+        if is_disk_full(error):
+            raise EditError(DISK_FULL) from error
         if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
             raise EditError(
                 f"Results cannot be written to '{out}': {error.strerror}. Choose another folder."
@@ -74,8 +71,7 @@ def write_result(
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     draft.manifest.write_text(text + "\n", encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, path in result.files.items():
-        os.replace(draft.files[name], path)
+    put_in_place(zip(draft.files.values(), result.files.values(), strict=True))
     return result
 
 

@@ -1,21 +1,24 @@
 """The clip as the model sees it: its latents at every noise level, found or recalled from the cache."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from editor.diffusion.latents import decode_latents, encode_frames, psnr, unpad_frames
+from editor.diffusion.latents import decode_latents, encode_frames, unpad_frames
 from editor.events import Stage
+from editor.media import psnr
 from editor.method.inversion import Trajectory, invert
 from editor.method.null_text import NullText, fit_null_text
-from editor.stages.cache import content_key
+from editor.stages.cache import Entry, content_key
 from editor.stages.footage import Footage
 from editor.stages.memory import Chunks
 from editor.stages.session import Session
 
+T = TypeVar("T")
 NULL_TEXT_FIELDS = (
     "source",
     "guidance_scale",
@@ -41,18 +44,56 @@ class Source:
 
 def find_source(session: Session, footage: Footage) -> Source:
     """Encode and invert the clip and fit the null text, as far as the cache does not have them."""
-    identity = _identity(session, footage)
-    trajectory, rebuilt, known = _trajectory(session, footage, content_key(kind="trajectory", **identity))
+    identity, device = _identity(session, footage), session.models.device
+    (trajectory, rebuilt), known = _cached_or_computed(
+        session,
+        content_key(kind="trajectory", **identity),
+        (Stage.ENCODE, Stage.INVERT),
+        compute=lambda: _invert(session, footage),
+        pack=lambda found: ({"latents": found[0].latents, "rebuilt": torch.from_numpy(found[1])}, {}),
+        unpack=lambda e: (Trajectory(e.tensors["latents"].to(device), 0.0), e.tensors["rebuilt"].numpy()),
+    )
     cached = ("inversion",) if known else ()
     null_text = None
     if session.request.inversion == "null_text":
         settings = {name: getattr(session.request, name) for name in NULL_TEXT_FIELDS}
-        null_text, known = _null_text(session, trajectory, content_key(kind="null_text", **identity, **settings))
+        null_text, known = _cached_or_computed(
+            session,
+            content_key(kind="null_text", **identity, **settings),
+            (Stage.NULL_TEXT,),
+            compute=lambda: _fit(session, trajectory),
+            pack=lambda fit: ({"embeddings": fit.embeddings}, {"errors": list(fit.errors)}),
+            unpack=lambda e: NullText(e.tensors["embeddings"].to(device), tuple(e.values["errors"]), 0.0),
+        )
         cached += ("null text",) if known else ()
     if cached:
         session.notes.append(f"{' and '.join(cached)} taken from the cache: this clip was inverted before")
     vae_psnr = psnr(unpad_frames(rebuilt, footage.fit), footage.visible)
     return Source(trajectory, null_text, rebuilt, vae_psnr, cached)
+
+
+def _cached_or_computed(
+    session: Session,
+    key: str,
+    stages: tuple[Stage, ...],
+    compute: Callable[[], T],
+    pack: Callable[[T], tuple[dict[str, torch.Tensor], dict[str, Any]]],
+    unpack: Callable[[Entry], T],
+) -> tuple[T, bool]:
+    """What `compute` gives, or what the cache kept of it under `key`, and whether it was the cache.
+
+    `stages` are those that are not needed then. A cache that cannot keep something is a note, not an error.
+    """
+    entry = session.cache.get(key) if session.cache else None
+    if entry is not None:
+        session.meter.skip(*stages)
+        with session.meter.stage(stages[-1], message="taken from the cache"):
+            return unpack(entry), True
+    found = compute()
+    trouble = session.cache.put(key, *pack(found)) if session.cache else None
+    if trouble:
+        session.notes.append(trouble)
+    return found, False
 
 
 def _identity(session: Session, footage: Footage) -> dict[str, Any]:
@@ -71,25 +112,18 @@ def _identity(session: Session, footage: Footage) -> dict[str, Any]:
     }
 
 
-def _trajectory(session: Session, footage: Footage, key: str) -> tuple[Trajectory, np.ndarray, bool]:
-    """The trajectory, the clip after the VAE, and whether they were in the cache."""
-    meter, models = session.meter, session.models
-    entry = session.cache.get(key) if session.cache else None
-    if entry is not None:
-        meter.skip(Stage.ENCODE, Stage.INVERT)
-        with meter.stage(Stage.INVERT, message="taken from the cache"):
-            return Trajectory(entry.tensors["latents"].to(models.device), 0.0), entry.tensors["rebuilt"].numpy(), True
+def _invert(session: Session, footage: Footage) -> tuple[Trajectory, np.ndarray]:
+    """The clip's latents at every noise level, and the clip after the VAE alone."""
+    meter, models, text = session.meter, session.models, session.conditioning
     with meter.stage(Stage.ENCODE, message=f"{len(footage.frames)} frames"):
         latents, rebuilt = session.memory.within(lambda chunks: _through_vae(session, footage, chunks))
-    embeddings = session.conditioning
-    embedding = embeddings.source if session.request.inversion_prompt == "source" else embeddings.empty
 
     def run(chunks: Chunks) -> Trajectory:
         return invert(
             models.unet,
             session.schedule,
             latents,
-            embedding,
+            text.source if session.request.inversion_prompt == "source" else text.empty,
             kernel=models.kernel,
             chunk=chunks.frames,
             on_step=lambda done, steps, guess: meter.step(done, steps),
@@ -98,8 +132,7 @@ def _trajectory(session: Session, footage: Footage, key: str) -> tuple[Trajector
     with meter.stage(Stage.INVERT, session.request.steps):
         trajectory = session.memory.within(run)
         meter.count(Stage.INVERT, trajectory.unet_evaluations)
-    _keep(session, key, {"latents": trajectory.latents, "rebuilt": torch.from_numpy(rebuilt)}, {})
-    return trajectory, rebuilt, False
+    return trajectory, rebuilt
 
 
 def _through_vae(session: Session, footage: Footage, chunks: Chunks) -> tuple[torch.Tensor, np.ndarray]:
@@ -109,14 +142,9 @@ def _through_vae(session: Session, footage: Footage, chunks: Chunks) -> tuple[to
     return latents, decode_latents(vae, latents, chunks.vae)
 
 
-def _null_text(session: Session, trajectory: Trajectory, key: str) -> tuple[NullText, bool]:
-    """The fitted empty embeddings, and whether they were in the cache."""
+def _fit(session: Session, trajectory: Trajectory) -> NullText:
+    """The empty embeddings with which the guided sampler returns to the clip."""
     meter, models, text = session.meter, session.models, session.conditioning
-    entry = session.cache.get(key) if session.cache else None
-    if entry is not None:
-        meter.skip(Stage.NULL_TEXT)
-        embeddings = entry.tensors["embeddings"].to(models.device)
-        return NullText(embeddings, tuple(entry.values["errors"]), 0.0), True
 
     def run(chunks: Chunks) -> NullText:
         return fit_null_text(
@@ -134,12 +162,4 @@ def _null_text(session: Session, trajectory: Trajectory, key: str) -> tuple[Null
     with meter.stage(Stage.NULL_TEXT, session.request.steps):
         null_text = session.memory.within(run)
         meter.count(Stage.NULL_TEXT, null_text.unet_evaluations)
-    _keep(session, key, {"embeddings": null_text.embeddings}, {"errors": list(null_text.errors)})
-    return null_text, False
-
-
-def _keep(session: Session, key: str, tensors: dict[str, Any], values: dict[str, Any]) -> None:
-    """Store for the next edit of this clip; a cache that cannot is a note, not an error."""
-    trouble = session.cache.put(key, tensors, values) if session.cache else None
-    if trouble:
-        session.notes.append(trouble)
+    return null_text

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from editor.diffusion.latents import decode_latents, psnr, unpad_frames
+from editor.diffusion.latents import decode_latents, unpad_frames
 from editor.events import Preview, Stage
+from editor.media import psnr
 from editor.method.branches import has_spatial_loss
 from editor.method.denoiser import OnStep, unheard
 from editor.method.detail import left_alone, with_detail
@@ -28,7 +29,7 @@ PREVIEW_SHARE = 0.2  # and at most this share of the time, however slow the VAE 
 class Edited:
     """What frames became: `frames[i]` uint8 (F, H, W, 3), at the clip's own size, answer target i.
 
-    `source` and `sampled` say how; `reconstruction_psnr`: how well the clip itself is rebuilt, in dB, if that was asked.
+    `source` and `sampled` say how; `reconstruction_psnr`, if asked for, is how well the clip itself is rebuilt, in dB.
     """
 
     frames: tuple[np.ndarray, ...]

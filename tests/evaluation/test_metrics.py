@@ -8,8 +8,10 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from editor.demo.world import Scene
-from editor.evaluation.metrics import EQUAL, identified, measure, psnr, ssim, temporal_error, warp_error
+from editor.evaluation.metrics import identified, measure, ssim, temporal_error, warp_error
 from editor.evaluation.tasks import rendered
+from editor.media import psnr
+from editor.media.compose import EQUAL_PSNR as EQUAL
 
 GRAY = np.full((3, 16, 16, 3), 100, np.uint8)
 

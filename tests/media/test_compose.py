@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from editor.media import contact_sheet, filmstrip, side_by_side
+from editor.media import contact_sheet, filmstrip, psnr, side_by_side
 from editor.media.compose import GAP
 
 
@@ -64,3 +64,10 @@ def test_contact_sheet_has_a_row_for_each_clip() -> None:
 def test_contact_sheet_of_clips_of_different_length() -> None:
     sheet = contact_sheet({"a": shades(2), "b": shades(5)}, columns=4, height=60)
     assert sheet.shape[1] == 4 * (80 + GAP) - GAP
+
+
+def test_psnr_against_the_formula():
+    a, b = np.zeros((2, 2), np.uint8), np.full((2, 2), 255, np.uint8)
+    assert psnr(a, a) == 99.0
+    assert psnr(a, b) == 0.0
+    assert psnr(a, np.full((2, 2), 1, np.uint8)) == pytest.approx(20 * np.log10(255), abs=1e-9)

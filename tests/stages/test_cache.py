@@ -71,13 +71,13 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(cache, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(editor.stages.cache, "save_file", full)
-    assert "No space left" in cache.put("a", tensors(), {})
+    assert "disk is full" in cache.put("a", tensors(), {})
     assert list(cache.folder.iterdir()) == []
 
 
 def test_a_dead_writers_leftover_goes_a_living_ones_stays(cache):
     cache.put("a", tensors(), {})
-    old, new = cache.folder / "x.1.part", cache.folder / "x.2.part"
+    old, new = cache.folder / ".1.safetensors", cache.folder / ".2.safetensors"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -120,5 +120,5 @@ def test_two_processes_may_write_at_once(tmp_path):
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".*"))
     assert InversionCache(tmp_path, 50 * KILOBYTE).bytes_used() <= 50 * KILOBYTE
