@@ -2,8 +2,7 @@
 
 from numpy.random import Generator
 
-from editor.demo.words import LOOKS, PLACES, SUBJECTS
-from editor.demo.world import Scene
+from editor.demo.words import LOOKS, PLACES, SUBJECTS, Scene
 
 _PLAIN = ("{thing} {place}", "{thing} is {verb} {place}", "a video of {thing} {place}", "a picture of {thing} {place}")
 _LOOKED = ("{base}, {look}", "{base} {look}", "{look}, {base}")

@@ -4,8 +4,7 @@ import re
 from functools import lru_cache
 
 from editor.demo.captions import caption
-from editor.demo.words import COLORS, LOOKS, PLACES, SUBJECTS
-from editor.demo.world import Scene
+from editor.demo.words import COLORS, LOOKS, PLACES, SUBJECTS, Scene
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "subjects": tuple(SUBJECTS),

@@ -1,6 +1,8 @@
-"""The demo world's nouns: what exists in it and what each thing is called. No drawing, no torch here."""
+"""The demo world in words: what exists in it, what each thing is called, and scenes made of them. Nothing is drawn."""
 
 from dataclasses import dataclass
+
+from editor.events import EditError
 
 COLORS = ("red", "orange", "yellow", "green", "blue", "purple")
 
@@ -53,3 +55,30 @@ LOOKS: dict[str, tuple[str, ...]] = {
 
 DARK_PLACES = ("city", "space")
 """Places where the sun does not set: the training and the tasks never combine them with the look `sunset`."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is to be seen. `color` is None for a subject in its own colours; `seed` fixes motion, camera, scenery."""
+
+    subject: str
+    color: str | None = None
+    place: str = "grass"
+    look: str = "plain"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("subject", self.subject, SUBJECTS),
+            ("place", self.place, PLACES),
+            ("look", self.look, LOOKS),
+            ("color", self.color, (*COLORS, None)),
+        ):
+            if value not in known:
+                allowed = ", ".join(k for k in known if k)
+                raise EditError(f"The demo world has no {name} '{value}'. It knows: {allowed}.")
+        if self.color and not SUBJECTS[self.subject].paintable:
+            can = ", ".join(k for k, s in SUBJECTS.items() if s.paintable)
+            raise EditError(f"A {self.subject} cannot be painted {self.color}: leave the colour out. Paintable: {can}.")
+        if self.seed < 0:
+            raise EditError(f"The seed is {self.seed}. Allowed: 0 or more.")

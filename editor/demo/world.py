@@ -5,7 +5,6 @@ that edit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,38 +15,11 @@ from PIL import Image
 from editor.demo.looks import LOOK_REACH, apply_look
 from editor.demo.scenery import Layer, paint
 from editor.demo.sprites import placed
-from editor.demo.words import COLORS, LOOKS, PLACES, SUBJECTS
+from editor.demo.words import Scene
 from editor.events import EditError
 
 SIZE = 96  # pixels, the built-in model's frame
 FINER = 2  # pixels drawn per frame pixel and axis, then averaged
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What is to be seen. `color` is None for a subject in its own colours; `seed` fixes motion, camera, scenery."""
-
-    subject: str
-    color: str | None = None
-    place: str = "grass"
-    look: str = "plain"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("subject", self.subject, SUBJECTS),
-            ("place", self.place, PLACES),
-            ("look", self.look, LOOKS),
-            ("color", self.color, (*COLORS, None)),
-        ):
-            if value not in known:
-                allowed = ", ".join(k for k in known if k)
-                raise EditError(f"The demo world has no {name} '{value}'. It knows: {allowed}.")
-        if self.color and not SUBJECTS[self.subject].paintable:
-            can = ", ".join(k for k, s in SUBJECTS.items() if s.paintable)
-            raise EditError(f"A {self.subject} cannot be painted {self.color}: leave the colour out. Paintable: {can}.")
-        if self.seed < 0:
-            raise EditError(f"The seed is {self.seed}. Allowed: 0 or more.")
 
 
 class Motion(NamedTuple):
