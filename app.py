@@ -1,8 +1,8 @@
 """Start Recast: settings, job service, page. `make run` calls this; so do the container and a Space."""
 
-import logging
 import sys
 
+from editor.console import log_to_terminal
 from editor.events import EditError
 from editor.jobs import JobService
 from editor.jobs.service import stop_on_sigterm
@@ -10,7 +10,7 @@ from editor.settings import Settings
 from editor.web.app import WebApp
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_terminal()
     try:
         service = JobService(Settings.from_env()).start()
     except EditError as error:

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, fed by the events of an edit."""
+"""What a terminal shows: a progress bar, fed by the events of an edit, and what is logged."""
 
 import logging
 import time
@@ -76,6 +76,12 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def log_to_terminal(prefix: str = "") -> None:
+    """Log what the house has to say, and of libraries only what is wrong, to standard error."""
+    logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {prefix}%(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("editor").setLevel(logging.INFO)
 
 
 def quiet_libraries() -> None:

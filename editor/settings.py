@@ -58,13 +58,12 @@ class Settings:
         env = os.environ if env is None else env
         if env.get("SPACE_HOST"):
             env = {"EDITOR_HOST": "0.0.0.0", "EDITOR_PUBLIC_URL": f"https://{env['SPACE_HOST']}", **env}
-        values = {
-            f.name: _parse(f, env[_variable(f.name)]) for f in fields(cls) if env.get(_variable(f.name), "") != ""
-        }
+        values = {f.name: _parse(f, env[variable(f.name)]) for f in fields(cls) if env.get(variable(f.name), "") != ""}
         return cls(**values)
 
 
-def _variable(name: str) -> str:
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
     return f"EDITOR_{name.upper()}"
 
 
@@ -72,10 +71,10 @@ def _parse(f: Any, text: str) -> Any:  # noqa: ANN401
     """Turn the text of one variable into the field's type."""
     choices = f.metadata["choices"]
     if choices and text not in choices:
-        raise EditError(f"{_variable(f.name)} is '{text}'. Allowed: {', '.join(choices)}.")
+        raise EditError(f"{variable(f.name)} is '{text}'. Allowed: {', '.join(choices)}.")
     if f.type is bool:
         if text.lower() not in {"0", "1", "false", "true", "no", "yes"}:
-            raise EditError(f"{_variable(f.name)} is '{text}'. Allowed: 0 or 1.")
+            raise EditError(f"{variable(f.name)} is '{text}'. Allowed: 0 or 1.")
         return text.lower() in {"1", "true", "yes"}
     if f.type is Path:
         return Path(text).expanduser().resolve()
@@ -83,7 +82,7 @@ def _parse(f: Any, text: str) -> Any:  # noqa: ANN401
         try:
             return f.type(text)
         except ValueError:
-            raise EditError(f"{_variable(f.name)} is '{text}'. It must be a number.") from None
+            raise EditError(f"{variable(f.name)} is '{text}'. It must be a number.") from None
     if f.type is str:
         return text
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -3,9 +3,11 @@
 Torch is imported inside the functions, so it loads only in the process that computes.
 """
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from editor.console import quiet_libraries
 from editor.events import EditResult, Emit, Progress, Stage
 from editor.jobs.files import CLIP
 from editor.request import EditRequest
@@ -13,6 +15,8 @@ from editor.settings import Settings
 
 if TYPE_CHECKING:
     from editor.diffusion.models import Models
+
+log = logging.getLogger(__name__)
 
 _warm: dict[str, "Models"] = {}
 """The model of the last job, by name: at most one, because two may not fit the device together."""
@@ -30,10 +34,16 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
 
 def _load(name: str, settings: Settings, emit: Emit) -> "Models":
     """The warm model `name`; otherwise it is loaded, after the one before it was let go."""
+    quiet_libraries()  # before anything imports them
     from editor.diffusion.models import load_models
 
     if name not in _warm:
         _warm.clear()
         emit(Progress(Stage.PREPARE, 0, 1, message=f"Loading the model '{name}'."))
-        _warm[name] = load_models(name, settings)
+        models = _warm[name] = load_models(name, settings)
+        log.info(
+            "model %s on %s (%s), %s, attention by %s",
+            *(models.name, models.device.type, models.device_reason),
+            *(str(models.dtype).removeprefix("torch."), models.kernel.name),
+        )
     return _warm[name]

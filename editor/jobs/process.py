@@ -100,7 +100,7 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)},
             start_new_session=True,  # Ctrl-C in a terminal is for the server; and kill() reaches the worker's children
         )
-        log.info("started worker process %d", self._process.pid)
+        log.debug("started worker process %d", self._process.pid)
         threading.Thread(target=self._read, daemon=True).start()
         self.send(setup)
 

@@ -4,7 +4,6 @@ It computes one run after another and keeps whatever the engine keeps (models) w
 and speaks on stdout; when stdin closes, the server is gone, and so is the worker.
 """
 
-import logging
 import os
 import queue
 import signal
@@ -12,6 +11,7 @@ import threading
 import time
 from typing import BinaryIO
 
+from editor.console import log_to_terminal
 from editor.jobs.perform import Performer
 from editor.jobs.wire import Beat, Message, Run, Setup, Stop, decode, encode
 
@@ -85,7 +85,7 @@ def private_pipes() -> tuple[BinaryIO, BinaryIO]:
 def main() -> None:
     """Serve until the server closes the pipe."""
     line = Line(*private_pipes())
-    logging.basicConfig(level=logging.INFO, format="worker %(levelname)s %(name)s: %(message)s")
+    log_to_terminal("worker: ")
     setup = line.setup()
     performer = Performer(setup.engine, setup.settings, setup.preview)
     threading.Thread(target=line.beat, args=(setup.beat,), daemon=True).start()

@@ -20,7 +20,7 @@ from editor.media import ffmpeg_path
 from editor.method.branches import Outline, planned_evaluations
 from editor.method.flops import run_flops
 from editor.request import EditRequest
-from editor.settings import Settings
+from editor.settings import Settings, variable
 from editor.stages.results import library_versions
 
 LOW_DISK_MB = 2000  # a Hub checkpoint alone is larger
@@ -29,7 +29,7 @@ LOW_MEMORY_MB = 4000
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, what was found, and whether that is all right (None: not a matter of right)."""
+    """One line: what was looked at, what was found, and whether that is all right (None: informational)."""
 
     name: str
     text: str
@@ -54,16 +54,17 @@ class Report:
     def text(self) -> str:
         """One line per finding."""
         marks = {True: "ok  ", False: "BAD ", None: "    "}
-        return "\n".join(f"{marks[f.ok]}{f.name:<16} {f.text}" for f in self.findings)
+        width = max(16, *(len(f.name) for f in self.findings))
+        return "\n".join(f"{marks[f.ok]}{f.name:<{width}} {f.text}" for f in self.findings)
 
 
 Check = Callable[[Settings], list[Finding]]
 
 
 def examine(settings: Settings, more: Sequence[Check] = (), say: Callable[[str], None] = lambda text: None) -> Report:
-    """Look at device, kernel, models, ffmpeg, disk, memory and cost, then make the checks in `more`."""
+    """Look at device, kernel, models, ffmpeg, disk, memory, cost and settings, then make the checks in `more`."""
     findings: list[Finding] = []
-    for check in (_libraries, _device, _kernel, _models, _ffmpeg, _disk, _memory, _cost, *more):
+    for check in (_libraries, _device, _kernel, _models, _ffmpeg, _disk, _memory, _cost, _settings, *more):
         say(f"looking at {check.__name__.strip('_').replace('_', ' ')}")
         try:
             findings += check(settings)
@@ -82,7 +83,7 @@ def _device(settings: Settings) -> list[Finding]:
     dtype, why_dtype = choose_dtype(device)
     return [
         Finding("device", f"{describe_device(device)}: {why}", True),
-        Finding("number format", f"{str(dtype).removeprefix('torch.')}: {why_dtype}"),
+        Finding("precision", f"{str(dtype).removeprefix('torch.')}: {why_dtype}"),
     ]
 
 
@@ -144,6 +145,17 @@ def _cost(settings: Settings) -> list[Finding]:
             f"{total / 1e12:.3g} TFLOP, at best {clock(total / speed)} here"
         )
         findings.append(Finding(f"cost with {name}", text))
+    return findings
+
+
+def _settings(settings: Settings) -> list[Finding]:
+    """Every setting in force, under the name of its environment variable."""
+    findings = []
+    for f in dataclasses.fields(settings):
+        value = getattr(settings, f.name)
+        shown = ", ".join(value) if isinstance(value, tuple) else str(value)
+        origin = "" if value == f.default else f" (default {f.default})"
+        findings.append(Finding(variable(f.name), f"{shown or '(empty)'}{origin}"))
     return findings
 
 

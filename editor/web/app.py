@@ -1,5 +1,6 @@
 """The web app of one installation: page, guard and theme, ready to launch."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from editor.web.estimate import Pace
 from editor.web.examples import load_examples
 from editor.web.page import Page
 from editor.web.parts import STATIC, head, theme
+
+log = logging.getLogger(__name__)
 
 DIRECT = "predict"
 """The name under which the page posts every event that is not queued and no API."""
@@ -37,14 +40,18 @@ class WebApp:
 
     def launch(self, wait: bool = True) -> str:
         """Serve the page; returns its local address. With `wait`, only when the server ends."""
-        _, local, _ = self.blocks.launch(
+        _, local, shared = self.blocks.launch(
             server_name=self.settings.host,
             server_port=self.settings.port,
             share=self.settings.share,
-            prevent_thread_lock=not wait,
-            quiet=not wait,
+            prevent_thread_lock=True,
+            quiet=True,
             **self.options(),
         )
+        log.info("Recast is at %s (Ctrl-C stops it)", " and ".join(filter(None, (local, shared))))
+        log.info("The model %s is loaded with the first edit", self.settings.model)
+        if wait:
+            self.blocks.block_thread()
         return local
 
     def options(self) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def test_failures_are_told_in_plain_words(house, source, text):
         service.result(job.id)
     assert failed.results == ()
     assert "secret internals" not in failed.error
-    assert not files.run_folder(house.data, job.id, 1).exists()
+    folder = files.run_folder(house.data, job.id, 1)
+    wait_for(lambda: not folder.exists())  # it goes right after the state is told
 
 
 def test_a_failure_does_not_disturb_the_next_job(house):
