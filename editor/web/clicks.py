@@ -1,4 +1,7 @@
-"""What each click of the page leads to. Methods take and return component values; decisions are made at the desk."""
+"""What each click of the page leads to. Methods take and return component values; decisions are made at the desk.
+
+The form arrives by name, `form["guidance_scale"]`: see `Page.form`.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +26,9 @@ from editor.web.form import (
     matters,
     parse_setting,
     split_targets,
+    whole_form,
 )
 from editor.web.known import BUILT_IN
-
-BEFORE = 5
-"""Form values that come before the advanced settings: source, targets, preset, model, strength."""
 
 
 class Clicks:
@@ -58,35 +59,36 @@ class Clicks:
         hidden, examples = gr.update(visible=False), gr.update(visible=bool(self.desk.examples))
         return None, hidden, gr.update(visible=True, value=None), examples, hidden
 
-    def set_interval(self, event: gr.EventData, chosen: Chosen | None, *form: Any) -> tuple:  # noqa: ANN401 - form values
+    def set_interval(self, event: gr.EventData, chosen: Chosen | None, **form: Any) -> tuple:  # noqa: ANN401 - form values
         """The interval was moved: other frames will be edited."""
         start, end = float(event.start), float(event.end)
         if chosen is not None and 0 <= start < end:
             chosen = replace(chosen, start=start, end=min(end, chosen.info.seconds))
-        return chosen, self.used_frames(chosen, *form)
+        return chosen, self.used_frames(chosen, **form)
 
-    def used_frames(self, chosen: Chosen | None, *form: Any) -> Any:  # noqa: ANN401 - form values
+    def used_frames(self, chosen: Chosen | None, **form: Any) -> Any:  # noqa: ANN401 - form values
         """The strip of the frames that will be edited."""
         if chosen is None:
             return gr.update(visible=False)
         try:
-            return gr.update(visible=True, value=markup.used_frames(*self.desk.used(chosen, _request(form, chosen))))
+            return gr.update(
+                visible=True, value=markup.used_frames(*self.desk.used(chosen, build_request(form, chosen.interval)))
+            )
         except EditError as error:
             return gr.update(visible=True, value=markup.warning(str(error)))
 
     # -- the words and the settings
 
-    def describe(self, chosen: Chosen | None, *form: Any) -> tuple:  # noqa: ANN401
+    def describe(self, chosen: Chosen | None, **form: Any) -> tuple:  # noqa: ANN401
         """What the words mean, what the presets and the edit cost, and what the button says."""
-        source, targets, _, model, _ = form[:BEFORE]
-        wanted = split_targets(targets)
+        source, model, wanted = form["source"], form["model"], split_targets(form["targets"])
         advice = markup.advice(self.desk.advice(source, wanted), self.desk.warnings((source, *wanted), model))
         label = texts.RUN if len(wanted) < 2 else texts.RUN_SEVERAL.format(n=len(wanted))
         estimate = ""
         choices = texts.preset_choices({})
         if chosen is not None:
             try:
-                request = _request(form, chosen)
+                request = build_request(form, chosen.interval)
                 estimate = markup.estimate(*self.desk.cost(chosen, request))
                 choices = texts.preset_choices(self.desk.preset_seconds(chosen, request))
             except EditError as error:
@@ -100,11 +102,9 @@ class Clicks:
         request = EditRequest.from_preset(preset, model=model, strength=strength if counts else "normal")
         return [gr.update(visible=counts), markup.origin(request.origin()), *form_values(request).values()]
 
-    def relevance(self, *deciding: Any) -> list[Any]:  # noqa: ANN401
-        """Settings without effect are hidden. `deciding`: the values that `DEPENDS` names, in its order."""
-        names = dict.fromkeys(other for other, _ in DEPENDS.values())
-        values = dict(zip(names, deciding, strict=True))
-        return [gr.update(visible=matters(name, values)) for name in DEPENDS]
+    def relevance(self, **deciding: Any) -> list[Any]:  # noqa: ANN401
+        """Settings without effect are hidden. `deciding`: the values of those that `DEPENDS` names."""
+        return [gr.update(visible=matters(name, deciding)) for name in DEPENDS]
 
     def about_model(self, model: str) -> Any:  # noqa: ANN401
         """The words of the built-in model are shown with it only."""
@@ -112,27 +112,26 @@ class Clicks:
 
     # -- the job
 
-    def validate(self, owner: str, chosen: Chosen | None, *form: Any) -> list[Any]:  # noqa: ANN401
+    def validate(self, owner: str, chosen: Chosen | None, **form: Any) -> list[Any]:  # noqa: ANN401
         """One verdict per input of `submit`, shown at the field."""
         good = gr.validate(True, "")
-        source, targets, *_ = form
-        given, allowed = len(split_targets(targets)), self.settings.max_targets
-        about_targets = good
+        verdicts = dict.fromkeys(form, good)
+        given, allowed = len(split_targets(form["targets"])), self.settings.max_targets
         if given == 0:
-            about_targets = gr.validate(False, texts.NO_TARGET)
+            verdicts["targets"] = gr.validate(False, texts.NO_TARGET)
         elif given > allowed:
-            about_targets = gr.validate(False, texts.TOO_MANY_TARGETS.format(given=given, allowed=allowed))
-        about_source = gr.validate(bool((source or "").strip()), texts.NO_SOURCE)
-        advanced = [_verdict(f, value) for f, value in zip(advanced_fields().values(), form[BEFORE:], strict=True)]
-        return [good, good, about_source, about_targets, good, good, good, *advanced]
+            verdicts["targets"] = gr.validate(False, texts.TOO_MANY_TARGETS.format(given=given, allowed=allowed))
+        verdicts["source"] = gr.validate(bool((form["source"] or "").strip()), texts.NO_SOURCE)
+        verdicts |= {name: _verdict(f, form[name]) for name, f in advanced_fields().items()}
+        return [good, good, *verdicts.values()]
 
-    def submit(self, request: gr.Request, owner: str | None, chosen: Chosen | None, *form: Any) -> tuple:  # noqa: ANN401
+    def submit(self, request: gr.Request, owner: str | None, chosen: Chosen | None, **form: Any) -> tuple:  # noqa: ANN401
         """Run was pressed."""
         owner = owner or new_secret()
         if chosen is None:
             raise gr.Error(texts.NO_CLIP, title="No clip yet", print_exception=False)
         with told():
-            job = self.desk.submit(chosen, _request(form, chosen), owner, network_address(request))
+            job = self.desk.submit(chosen, build_request(form, chosen.interval), owner, network_address(request))
         return self._shown(job.id, owner, request), self.desk.history(owner), owner, replace(chosen, job=job.id)
 
     def stop(self, owner: str, event: gr.EventData, request: gr.Request) -> tuple:
@@ -150,8 +149,7 @@ class Clicks:
         with told():
             chosen, request = self.desk.take_job(str(event.job))
         model = request.model if request.model in self.models else self.models[0]
-        choice = (request.source, "\n".join(request.targets), request.preset, model, request.strength)
-        return (*self._clip_shown(chosen), *choice, *form_values(request).values())
+        return (*self._clip_shown(chosen), *whole_form(replace(request, model=model)).values())
 
     def open(self, owner: str | None, event: gr.EventData, request: gr.Request) -> Any:  # noqa: ANN401
         """A job of the list is shown on the stage."""
@@ -182,11 +180,6 @@ class Clicks:
     def _clip_shown(self, chosen: Chosen) -> tuple:
         card = gr.update(visible=True, value=self.desk.card(chosen))
         return chosen, card, gr.update(visible=False, value=None), gr.update(visible=False)
-
-
-def _request(form: tuple, chosen: Chosen) -> EditRequest:
-    source, targets, preset, model, strength, *advanced = form
-    return build_request(source, targets, preset, model, strength, advanced, chosen.interval)
 
 
 def _verdict(f: Any, value: Any) -> Any:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """The form's settings, derived from `EditRequest`: one component per field, and the way back to a request."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any, get_args, get_origin
 
@@ -144,6 +144,12 @@ def form_values(request: EditRequest) -> dict[str, Any]:
     return {name: _shown(getattr(request, name)) for name in advanced_fields()}
 
 
+def whole_form(request: EditRequest) -> dict[str, Any]:
+    """Every field of the form with what it shows for a request, in the order of the page's form."""
+    choice = {name: getattr(request, name) for name in ("source", "targets", "preset", "model", "strength")}
+    return {**choice, "targets": "\n".join(request.targets), **form_values(request)}
+
+
 def _shown(value: Any) -> Any:  # noqa: ANN401
     if value is None:
         return ""
@@ -210,27 +216,20 @@ def split_targets(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in (text or "").splitlines() if line.strip())
 
 
-def build_request(
-    source: str,
-    targets: str,
-    preset: str,
-    model: str,
-    strength: str,
-    advanced: Sequence[Any],
-    interval: tuple[float, float | None] = (0.0, None),
-) -> EditRequest:
-    """The request that the form describes, not yet validated. Raises `EditError` on text that cannot be read."""
-    known = advanced_fields()
-    values = {name: parse_setting(f, value) for (name, f), value in zip(known.items(), advanced, strict=True)}
+def build_request(form: Mapping[str, Any], interval: tuple[float, float | None] = (0.0, None)) -> EditRequest:
+    """The request that a form's values, by field name, describe. Not yet validated.
+
+    Raises `EditError` on text that cannot be read.
+    """
     start, end = interval
     return EditRequest(
-        source=(source or "").strip(),
-        targets=split_targets(targets),
-        preset=preset,
-        model=model,
-        family=family_of(model),
-        strength=strength if depends_on_family(preset) else "normal",
+        source=(form["source"] or "").strip(),
+        targets=split_targets(form["targets"]),
+        preset=form["preset"],
+        model=form["model"],
+        family=family_of(form["model"]),
+        strength=form["strength"] if depends_on_family(form["preset"]) else "normal",
         start=start,
         end=end,
-        **values,
+        **{name: parse_setting(f, form[name]) for name, f in advanced_fields().items()},
     )

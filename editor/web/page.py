@@ -97,8 +97,10 @@ class Page:
     # -- wiring
 
     @property
-    def _form(self) -> list[gr.components.Component]:
-        return [self.source, self.targets, self.presets, self.model, self.strength, *self.advanced.values()]
+    def form(self) -> dict[str, gr.components.Component]:
+        """The fields of the form by the names of `EditRequest`, under which every click receives their values."""
+        choice = {"source": self.source, "targets": self.targets, "preset": self.presets, "model": self.model}
+        return {**choice, "strength": self.strength, **self.advanced}
 
     @property
     def _shown_clip(self) -> list[gr.components.Component]:
@@ -108,14 +110,14 @@ class Page:
     def _describe(self) -> dict[str, Any]:
         """The event that explains words and cost."""
         outputs = [self.advice, self.estimate, self.run, self.presets]
-        event = {"fn": self.clicks.describe, "inputs": [self.chosen, *self._form], "outputs": outputs}
+        event = {"fn": self.clicks.describe, "inputs": [self.chosen], "inputs_kwargs": self.form, "outputs": outputs}
         return {**event, "trigger_mode": "always_last", **AT_ONCE}
 
     @property
     def _picture(self) -> dict[str, Any]:
         """The event that draws the frames that will be used."""
-        inputs = [self.chosen, *self._form]
-        event = {"fn": self.clicks.used_frames, "inputs": inputs, "outputs": [self.used]}
+        inputs = {"inputs": [self.chosen], "inputs_kwargs": self.form}
+        event = {"fn": self.clicks.used_frames, **inputs, "outputs": [self.used]}
         return {**event, "trigger_mode": "always_last", **QUIET}
 
     def _wire_form(self) -> None:
@@ -129,8 +131,9 @@ class Page:
         self.card.replace(do.drop_clip, None, [*clip, self.used], **AT_ONCE).then(**self._describe)
         moved = self.card.interval(
             do.set_interval,
-            [self.chosen, *self._form],
+            [self.chosen],
             [self.chosen, self.used],
+            inputs_kwargs=self.form,
             trigger_mode="always_last",
             **AT_ONCE,
         )
@@ -150,8 +153,9 @@ class Page:
         gr.on(
             [self.advanced[name].change for name in deciding],
             do.relevance,
-            [self.advanced[name] for name in deciding],
+            None,
             [self.advanced[name] for name in DEPENDS],
+            inputs_kwargs={name: self.advanced[name] for name in deciding},
             **AT_ONCE,
         )
         for name in ("max_frames", "fps"):
@@ -162,8 +166,9 @@ class Page:
         gr.on(
             [self.run.click, self.source.submit, self.targets.submit],
             do.submit,
-            [self.owner, self.chosen, *self._form],
+            [self.owner, self.chosen],
             [*shown, self.owner, self.chosen],
+            inputs_kwargs=self.form,
             validator=do.validate,
             concurrency_limit=4,
             **QUIET,
@@ -171,7 +176,7 @@ class Page:
         self.stage.stop(do.stop, [self.owner], shown, **AT_ONCE)
         self.stage.moved(do.refresh, [self.owner], [self.history], **AT_ONCE).then(**self._describe)
         for part in (self.stage, self.history):
-            again = part.again(do.again, None, [*self._shown_clip, *self._form], **QUIET)
+            again = part.again(do.again, None, [*self._shown_clip, *self.form.values()], **QUIET)
             again.success(**self._picture).then(**self._describe)
         self.history.open(do.open, [self.owner], [self.stage], **AT_ONCE)
         self.history.remove(do.remove, [self.owner, self.stage], shown, **AT_ONCE)

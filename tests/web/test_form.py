@@ -6,21 +6,25 @@ import gradio as gr
 import pytest
 
 from editor.events import EditError
+from editor.jobs import JobService
 from editor.request import PRESETS, EditRequest
 from editor.settings import Settings
+from editor.web.desk import Desk
+from editor.web.estimate import Pace
 from editor.web.form import (
     DEPENDS,
     GROUPS,
     advanced_components,
     advanced_fields,
     build_request,
-    form_values,
     matters,
     parse_setting,
     parse_weights,
     parse_window,
     split_targets,
+    whole_form,
 )
+from editor.web.page import Page
 
 
 def test_every_advanced_setting_has_its_place():
@@ -46,15 +50,14 @@ def test_ranges_follow_the_installation():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_form_nobody_touched_is_the_preset(preset, model):
     choice = {"model": model, "strength": "normal" if preset == "paper" else "strong"}
-    values = list(form_values(EditRequest.from_preset(preset, **choice)).values())
+    prompts = {"source": " a red car ", "targets": "a blue car\n\n a green car "}
     # the control is hidden with `paper` and keeps whatever it had
-    built = build_request(" a red car ", "a blue car\n\n a green car ", preset, model, "strong", values)
+    built = build_request({**whole_form(EditRequest.from_preset(preset, **choice)), **prompts, "strength": "strong"})
     assert built == EditRequest.from_preset(preset, source="a red car", targets=("a blue car", "a green car"), **choice)
 
 
 def test_gradios_floats_become_whole_numbers():
-    shown = form_values(EditRequest()) | {"steps": 30.0, "size": "512", "fps": "7,5"}
-    built = build_request("a", "b", "balanced", "demo", "normal", list(shown.values()))
+    built = build_request(whole_form(EditRequest()) | {"steps": 30.0, "size": "512", "fps": "7,5"})
     assert (built.steps, built.size, built.fps) == (30, 512, 7.5) and type(built.steps) is int is type(built.size)
 
 
@@ -93,3 +96,10 @@ def test_the_window_of_self_attention_is_shown_where_something_is_taken():
         for taken in ("own", "source_kv", "source_maps")
     }
     assert shown == {"own": False, "source_kv": True, "source_maps": True}
+
+
+def test_every_click_receives_the_form_by_name(tmp_path):
+    page = Page(Desk(JobService(Settings(data=tmp_path)), Pace(tmp_path), ()))
+    page.build()
+    assert list(page.form) == list(whole_form(EditRequest()))  # `again` fills the fields in this order
+    assert page.form["steps"].elem_id == "set-steps" and page.form["targets"].elem_id == "targets"
