@@ -206,7 +206,7 @@ class EditRequest:
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise EditError(f"Unknown setting {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+            raise EditError(f"Unknown option {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
         # JSON has lists for tuples; anything else keeps its type and is refused by `validated`
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 

@@ -95,7 +95,7 @@ def test_refusals_name_the_value_and_what_is_allowed(changes, said):
 
 @pytest.mark.parametrize("make", [EditRequest.from_preset, lambda **values: EditRequest.from_dict(values)])
 def test_unknown_names_are_refused(make):
-    with pytest.raises(EditError, match="Unknown setting speed"):
+    with pytest.raises(EditError, match="Unknown option speed"):
         make(**GOOD, speed=2)
 
 

@@ -158,10 +158,6 @@ class JobService:
         """The owner's jobs, newest first."""
         return self.store.history(owner, limit)
 
-    def queue_position(self, job_id: str) -> int | None:
-        """Place among the waiting jobs, 1 = next; None when the job does not wait. Raises `UnknownJob`."""
-        return self.view(job_id).position
-
     def health(self) -> Health:
         """How this server is, from the worker's heartbeat, the queue and the disk."""
         queued, running = self.store.counts()

@@ -90,10 +90,6 @@ class InversionCache:
             return f"the inversion could not be kept in the cache: {error}"
         return None
 
-    def bytes_used(self) -> int:
-        """Bytes of all entries."""
-        return sum(size for _, size, _ in self._entries())
-
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
 

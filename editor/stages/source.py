@@ -56,10 +56,10 @@ def find_source(session: Session, footage: Footage) -> Source:
     cached = ("inversion",) if known else ()
     null_text = None
     if session.request.inversion == "null_text":
-        settings = {name: getattr(session.request, name) for name in NULL_TEXT_FIELDS}
+        options = {name: getattr(session.request, name) for name in NULL_TEXT_FIELDS}
         null_text, known = _cached_or_computed(
             session,
-            content_key(kind="null_text", **identity, **settings),
+            content_key(kind="null_text", **identity, **options),
             (Stage.NULL_TEXT,),
             compute=lambda: _fit(session, trajectory),
             pack=lambda fit: ({"embeddings": fit.embeddings}, {"errors": list(fit.errors)}),

@@ -24,7 +24,7 @@ from editor.web.form import (
     build_request,
     form_values,
     matters,
-    parse_setting,
+    parse_field,
     split_targets,
     whole_form,
 )
@@ -184,7 +184,7 @@ class Clicks:
 
 def _verdict(f: Any, value: Any) -> Any:  # noqa: ANN401
     try:
-        parse_setting(f, value)
+        parse_field(f, value)
     except EditError as error:
         return gr.validate(False, str(error))
     return gr.validate(True, "")

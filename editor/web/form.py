@@ -1,4 +1,4 @@
-"""The form's settings, derived from `EditRequest`: one component per field, and the way back to a request."""
+"""The form, derived from `EditRequest`: one component per field, and the way back to a request."""
 
 import re
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "spatial_every",
     ),
 }
-"""Headings of the advanced settings and what stands below each; a field that is in none goes to the last."""
+"""Headings of the advanced fields and what stands below each; one that is in none goes to the last."""
 
 DEPENDS: dict[str, tuple[str, Any]] = {
     "residual": ("inversion", "pinned"),
@@ -74,13 +74,13 @@ DEPENDS: dict[str, tuple[str, Any]] = {
     "kept_threshold": ("blend", True),
     "setting_limit": ("blend", True),
 }
-"""Settings that mean something only while another one has a certain value; otherwise the form hides them."""
+"""Fields that mean something only while another one has a certain value; otherwise the form hides them."""
 
 Fields = dict[str, Field]
 
 
 def advanced_fields() -> Fields:
-    """The fields of the advanced settings by name, in the order of the form."""
+    """The advanced fields by name, in the order of the form."""
     known = {f.name: f for f in fields(EditRequest) if f.metadata["advanced"]}
     ordered = [name for names in GROUPS.values() for name in names if name in known]
     ordered += [name for name in known if name not in ordered]
@@ -88,7 +88,7 @@ def advanced_fields() -> Fields:
 
 
 def advanced_components(settings: Settings, request: EditRequest) -> dict[str, gr.components.Component]:
-    """Draw all advanced settings at the current place of the page, with the values of `request`."""
+    """Draw all advanced fields at the current place of the page, with the values of `request`."""
     known = advanced_fields()
     values = form_values(request)
     placed = {name for names in GROUPS.values() for name in names}
@@ -103,7 +103,7 @@ def advanced_components(settings: Settings, request: EditRequest) -> dict[str, g
 
 
 def matters(name: str, values: Mapping[str, Any]) -> bool:
-    """Whether a setting has an effect beside the values of the others."""
+    """Whether a field has an effect beside the values of the others."""
     if name not in DEPENDS:
         return True
     other, value = DEPENDS[name]
@@ -140,7 +140,7 @@ def _ceiling(name: str, high: float | None, settings: Settings) -> float | None:
 
 
 def form_values(request: EditRequest) -> dict[str, Any]:
-    """The advanced settings of a request as the form shows them."""
+    """The advanced fields of a request as the form shows them."""
     return {name: _shown(getattr(request, name)) for name in advanced_fields()}
 
 
@@ -160,7 +160,7 @@ def _shown(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-def parse_setting(f: Field, value: Any) -> Any:  # noqa: ANN401
+def parse_field(f: Field, value: Any) -> Any:  # noqa: ANN401
     """One form value as the request wants it. Raises `EditError`."""
     if f.type == Window:
         return parse_window(value)
@@ -231,5 +231,5 @@ def build_request(form: Mapping[str, Any], interval: tuple[float, float | None] 
         strength=form["strength"] if depends_on_family(form["preset"]) else "normal",
         start=start,
         end=end,
-        **{name: parse_setting(f, form[name]) for name, f in advanced_fields().items()},
+        **{name: parse_field(f, form[name]) for name, f in advanced_fields().items()},
     )

@@ -115,7 +115,7 @@ def test_cancel_while_waiting_and_while_running(house):
     running = house.submit(service, "steps=9 gate", owner)
     wait_until(service, running, JobState.RUNNING)
     waiting = house.submit(service, "steps=2", other)
-    assert service.queue_position(waiting.id) == 1
+    assert service.view(waiting.id).position == 1
     assert service.cancel(waiting.id, other).state is JobState.CANCELLED
     with pytest.raises(EditError, match="Only the browser"):
         service.cancel(running.id, other)
@@ -272,7 +272,7 @@ def test_a_request_of_another_version_fails_in_plain_words(house):
     with service.store.database.transaction() as db:
         db.execute("UPDATE jobs SET request = ?", ('{"colour": "blue"}',))
     service.start()
-    assert "Unknown setting colour" in wait_until(service, job, JobState.FAILED).error
+    assert "Unknown option colour" in wait_until(service, job, JobState.FAILED).error
 
 
 def test_health(house):

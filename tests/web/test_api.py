@@ -61,7 +61,7 @@ def test_cancel_needs_the_owner(client, served):
         ({"targets": ["  "]}, "what the clip should show instead"),
         ({"preset": "best"}, "There is no preset 'best'. Allowed: "),
         ({"steps": 0}, "steps"),
-        ({"colour": "red"}, "Unknown setting colour"),
+        ({"colour": "red"}, "Unknown option colour"),
         ({"model": "secret-model"}, "not offered here"),
         ({"start": 100.0}, "begins at 100 s"),
         ({"targets": [TARGET] * 9}, "allows up to 4"),

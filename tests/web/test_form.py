@@ -18,7 +18,7 @@ from editor.web.form import (
     advanced_fields,
     build_request,
     matters,
-    parse_setting,
+    parse_field,
     parse_weights,
     parse_window,
     split_targets,
@@ -64,7 +64,7 @@ def test_gradios_floats_become_whole_numbers():
 @pytest.mark.parametrize(("text", "said"), [("many", "not a number"), ("5000", "From 64 to 1024"), ("nan", "From")])
 def test_a_number_that_is_none_is_refused(text, said):
     with pytest.raises(EditError, match=said):
-        parse_setting(advanced_fields()["size"], text)
+        parse_field(advanced_fields()["size"], text)
 
 
 @pytest.mark.parametrize("text", ["0.5 to 1", "0.5-1", ".5, 1.0", "0.5…1"])
