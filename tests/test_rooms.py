@@ -108,6 +108,18 @@ def test_rooms_load_without_torch(room):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+@pytest.mark.parametrize("modules", ["editor.jobs, editor.jobs.files", "editor.jobs.worker, editor.jobs.engine"])
+def test_a_server_and_its_workers_start_light(modules):
+    code = f"import sys, {modules}; sys.stdout.write(' '.join(m for m in sys.modules if '.' not in m))"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "editor" in out.split()
+    assert not set(out.split()) & {"torch", "diffusers", "transformers", "xformers", "gradio"}
+
+
+def test_app_py_is_short():
+    assert len((ROOT / "app.py").read_text(encoding="utf-8").splitlines()) <= 30
+
+
 def test_a_list_of_words_loads_no_pictures():
     code = (
         "import sys, editor.demo.vocabulary\n"

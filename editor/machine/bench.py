@@ -22,8 +22,7 @@ BOUNDS: dict[str, float] = {
 
 def measure(say: Callable[[str], None], topics: Sequence[str] = TOPICS) -> dict[str, Any]:
     """Measure the `topics`; `say` hears what is being done. Figures that were not asked for are left out."""
-    from editor.machine.memory import memory_ratio
-    from editor.machine.speed import wall_ratios
+    from editor.machine.cost import memory_ratio, wall_ratios
     from editor.machine.work import count_work, run_true_shapes
 
     figures: dict[str, Any] = {}

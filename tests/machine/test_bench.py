@@ -9,10 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from editor import cli
 from editor.diffusion.catalog import CATALOG, present
 from editor.diffusion.models import load_models
-from editor.machine import bench, memory, speed, work
+from editor.machine import bench, cost, work
 from editor.machine.bench import BOUNDS
+from editor.machine.cost import Bout
 from editor.machine.shapes import SHAPES, meta_parts, save_random
-from editor.machine.speed import Bout
 from editor.machine.work import run_shape
 from editor.method.branches import planned_evaluations
 from editor.method.flops import run_flops, unet_flops, vae_flops
@@ -130,7 +130,7 @@ def test_all_variants_run_the_same_rows(monkeypatch):
 
 def test_the_ratios_are_of_the_fastest_rounds(monkeypatch):
     now, costs = [0.0], {"controlled": iter([9, 3, 3]), "bare": iter([2, 5, 8]), "plain": iter([1, 4, 4])}
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: now[0])
 
     def takes(name):
         def run(self):
@@ -140,7 +140,7 @@ def test_the_ratios_are_of_the_fastest_rounds(monkeypatch):
 
     for name in costs:
         monkeypatch.setattr(Bout, name, takes(name))
-    assert speed.wall_ratios(lambda text: None, steps=2) == {"wall_ratio": 1.5, "layout_ratio": 2.0}
+    assert cost.wall_ratios(lambda text: None, steps=2) == {"wall_ratio": 1.5, "layout_ratio": 2.0}
 
 
 # --- memory and true shapes
@@ -148,7 +148,7 @@ def test_the_ratios_are_of_the_fastest_rounds(monkeypatch):
 
 def test_the_peak_of_a_step_grows_with_the_frames():
     """In this process, so that it is quick: what was there before does not count."""
-    few, many = (memory.peak_of_one_step("small", frames, 16) for frames in (8, 32))
+    few, many = (cost.peak_of_one_step("small", frames, 16) for frames in (8, 32))
     # activations of 3 rows of 8 frames of 16 x 16 cells, 32 channels, 4 bytes: 0.8 MB each, a few dozen alive at once
     assert 1e6 < few < 5e8
     assert many > 2 * few
@@ -190,7 +190,7 @@ def test_stable_diffusion_in_true_shape_loads_and_edits(shape, gflops):
 
 @pytest.mark.slow
 def test_dense_memory_grows_no_faster_than_the_frames():
-    assert memory.memory_ratio(lambda text: None)["dense"] <= BOUNDS["memory_ratio.dense"]
+    assert cost.memory_ratio(lambda text: None)["dense"] <= BOUNDS["memory_ratio.dense"]
 
 
 # --- the command
@@ -204,6 +204,6 @@ def test_the_table_says_what_is_kept_and_what_is_not():
 
 
 def test_only_what_was_asked_for_is_measured_and_json_is_one_object(monkeypatch, capsys):
-    monkeypatch.setattr(speed, "wall_ratios", lambda say: {"wall_ratio": 1.0, "layout_ratio": 1.0})
+    monkeypatch.setattr(cost, "wall_ratios", lambda say: {"wall_ratio": 1.0, "layout_ratio": 1.0})
     assert cli.main(["bench", "--only", "speed", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"wall_ratio": 1.0, "layout_ratio": 1.0}
