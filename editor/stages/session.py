@@ -66,7 +66,7 @@ class Session:
         )
 
 
-def check_request(request: EditRequest) -> EditRequest:
+def reconstruction_request(request: EditRequest) -> EditRequest:
     """The request that measures what the method loses: target = source at the same settings, blend and loss off."""
     return replace(
         request,
@@ -100,7 +100,7 @@ def _embedded(request: EditRequest, models: Models) -> Conditioning:
 def _expected_work(request: EditRequest, plans: Sequence[ControlPlan], check: bool) -> dict[Stage, float]:
     """Work of each stage per frame, in UNet evaluations."""
     planned = planned_evaluations(request, plans)
-    again = planned_evaluations(check_request(request), plans[:1])["edit"] + DECODING if check else 0.0
+    again = planned_evaluations(reconstruction_request(request), plans[:1])["edit"] + DECODING if check else 0.0
     return {
         Stage.ENCODE: ENCODING,
         Stage.INVERT: planned["invert"],

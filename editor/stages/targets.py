@@ -18,7 +18,7 @@ from editor.method.spatial import SpatialLoss
 from editor.method.words import plan_control
 from editor.stages.footage import Footage
 from editor.stages.memory import Chunks
-from editor.stages.session import Session, check_request
+from editor.stages.session import Session, reconstruction_request
 from editor.stages.source import Source
 
 PREVIEW_SECONDS = 1.0  # a preview is a file that travels: at most about one a second,
@@ -56,7 +56,7 @@ def sample_targets(session: Session, footage: Footage, source: Source, listen: O
 
 def reconstruction_psnr(session: Session, footage: Footage, source: Source) -> float:
     """PSNR in dB of the target row with target = source at the request's settings, blend and loss off, to the clip."""
-    request = check_request(session.request)
+    request = reconstruction_request(session.request)
     plan = plan_control(request.source, request.source, request, session.models.tokenizer)
     text = replace(session.conditioning, targets=session.conditioning.source)
     alone = replace(session, request=request, plans=(plan,), conditioning=text, previews=False)
