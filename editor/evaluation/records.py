@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 
 from editor.evaluation.configurations import Configuration
 from editor.evaluation.tasks import Task
+from editor.media.files import replacing
 
 COMMITTED = Path(__file__).parents[2] / "assets" / "evaluation"
 """The results that belong to the repository."""
@@ -106,9 +106,8 @@ class Store:
         lines = [head, *(_own(kept[task]) for task in sorted(kept))]
         path = self.path(fresh[0].configuration)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.part")
-        partial.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines), encoding="utf-8")
-        os.replace(partial, path)  # a file that exists is whole, also after an interruption
+        with replacing(path) as partial:  # a file that exists is whole, also after an interruption
+            partial.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines), encoding="utf-8")
 
     def keep_frames(self, configuration: str, task: str, frames: np.ndarray) -> None:
         """Keep frames uint8 (F, H, W, 3), where pictures are kept."""
