@@ -24,6 +24,7 @@ _warm: dict[str, "Models"] = {}
 
 def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> tuple[EditResult, ...]:
     """Edit `job_dir/clip.mp4` as `request` says. Writes results inside `job_dir`. Raises `EditError`, `Cancelled`."""
+    quiet_libraries()  # before anything imports them
     from editor.pipeline import edit
     from editor.stages.cache import InversionCache
 
@@ -34,7 +35,6 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
 
 def _load(name: str, settings: Settings, emit: Emit) -> "Models":
     """The warm model `name`; otherwise it is loaded, after the one before it was let go."""
-    quiet_libraries()  # before anything imports them
     from editor.diffusion.models import load_models
 
     if name not in _warm:
