@@ -83,7 +83,7 @@ def load_models(name: str = "demo", settings: Settings | None = None) -> Models:
         offload([parts["text_encoder"], parts["vae"], parts["unet"], *checker], device)
         notes.append("offloading: each part rests in main memory while another works (EDITOR_OFFLOAD=model)")
     for note in notes:
-        log.info(note)
+        log.debug(note)
     return Models(
         name=name,
         revision=checkpoint.revision,

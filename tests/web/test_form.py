@@ -1,9 +1,12 @@
 """The form has a field for every setting, and gives back the request it shows."""
 
+import asyncio
 from dataclasses import fields
 
 import gradio as gr
 import pytest
+from gradio.queueing import create_validator_fn
+from gradio.state_holder import SessionState
 
 from editor.events import EditError
 from editor.jobs import JobService
@@ -98,8 +101,34 @@ def test_the_window_of_self_attention_is_shown_where_something_is_taken():
     assert shown == {"own": False, "source_kv": True, "source_maps": True}
 
 
-def test_every_click_receives_the_form_by_name(tmp_path):
-    page = Page(Desk(JobService(Settings(data=tmp_path)), Pace(tmp_path), ()))
-    page.build()
-    assert list(page.form) == list(whole_form(EditRequest()))  # `again` fills the fields in this order
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    data = tmp_path_factory.mktemp("data")
+    made = Page(Desk(JobService(Settings(data=data)), Pace(data), ()))
+    made.blocks = made.build()
+    return made
+
+
+def posted(page, block_fn, before, form):
+    """What Gradio answers when the page posts its values for an event."""
+    values = [*before, *form.values()]
+    answer = page.blocks.process_api(block_fn, values, state=SessionState(page.blocks))
+    return asyncio.run(answer)["data"]
+
+
+def test_every_click_receives_the_form_by_name(page):
+    form = {**whole_form(EditRequest()), "source": "a red car", "targets": "a blue car"}
+    assert list(page.form) == list(form)  # `again` fills the fields in this order
     assert page.form["steps"].elem_id == "set-steps" and page.form["targets"].elem_id == "targets"
+    describe = next(f for f in page.blocks.fns.values() if f.name == "describe")
+    assert "<ins>blue</ins>" in posted(page, describe, [None], form)[0]
+
+
+def test_a_verdict_stands_at_the_field_it_is_about(page):
+    form = {**whole_form(EditRequest()), "source": " ", "targets": "a blue car", "null_text_window": "often"}
+    submit = next(f for f in page.blocks.fns.values() if f.name == "submit" and f.validator)
+    verdicts = posted(page, create_validator_fn(submit), [None, None], form)
+    wrong = [
+        name for name, verdict in zip(["owner", "chosen", *form], verdicts, strict=True) if not verdict["is_valid"]
+    ]
+    assert wrong == ["source", "null_text_window"]
