@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from editor import EditRequest, edit, load_models
-from editor.demo.captions import caption
 from editor.demo.check import psnr
 from editor.demo.dataset import UNSEEN_SEED
+from editor.demo.vocabulary import caption
 from editor.demo.world import Scene, render
 from editor.diffusion.latents import decode_latents, encode_frames
 from editor.diffusion.prompts import embed

@@ -11,13 +11,13 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from editor.demo.captions import any_caption, caption
 from editor.demo.components import TOKENS, make_scheduler
 from editor.demo.dataset import UNSEEN_SEED, draw_scene, held_out, training_triples
 from editor.demo.judge import Judge, accuracy, judged, load_judge
 from editor.demo.loop import grid
 from editor.demo.model import FOLDER, DemoModel
 from editor.demo.train_unet import cell_shares
+from editor.demo.vocabulary import any_caption, caption
 from editor.demo.world import Scene, render_at
 from editor.diffusion.kernels import SDPA
 from editor.method.attention import attached, processors_for

@@ -5,9 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from editor.demo.captions import caption
-from editor.demo.vocabulary import unknown_words
-from editor.demo.words import COLORS, LOOKS, PLACES, SUBJECTS
+from editor.demo.vocabulary import COLORS, LOOKS, PLACES, SUBJECTS, caption, unknown_words
 from editor.demo.world import SIZE, Scene, render
 from editor.events import EditError
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from editor.demo.captions import any_caption
-from editor.demo.words import COLORS, DARK_PLACES, LOOKS, PLACES, SUBJECTS
+from editor.demo.vocabulary import COLORS, DARK_PLACES, LOOKS, PLACES, SUBJECTS, any_caption
 from editor.demo.world import SIZE, Scene, render_at
 
 UNSEEN_SEED = 10_000_000

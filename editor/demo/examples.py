@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from editor.demo.captions import caption
 from editor.demo.dataset import UNSEEN_SEED
+from editor.demo.vocabulary import caption
 from editor.demo.world import Scene, render
 from editor.media import AudioSpan, write_video
 from editor.media.ffmpeg import run

@@ -12,7 +12,7 @@ from torch import nn
 from editor.demo.dataset import training_frames, training_moments
 from editor.demo.loop import Run, grid
 from editor.demo.train_vae import frames_tensor
-from editor.demo.words import COLORS, LOOKS, PLACES, SUBJECTS
+from editor.demo.vocabulary import COLORS, LOOKS, PLACES, SUBJECTS
 from editor.demo.world import Scene
 from editor.settings import ROOT
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from editor.demo.words import SUBJECTS
+from editor.demo.vocabulary import SUBJECTS
 from editor.settings import ROOT
 
 FOLDER = ROOT / "assets" / "sprites"

@@ -6,9 +6,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from editor.demo.captions import caption
 from editor.demo.components import TOKENS
-from editor.demo.words import COLORS, LOOKS, PLACES, SUBJECTS
+from editor.demo.vocabulary import COLORS, LOOKS, PLACES, SUBJECTS, caption
 from editor.demo.world import Scene
 
 START, END, SUFFIX = "<|startoftext|>", "<|endoftext|>", "</w>"

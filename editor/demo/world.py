@@ -14,7 +14,7 @@ from PIL import Image
 
 from editor.demo.scenery import Layer, paint
 from editor.demo.sprites import placed
-from editor.demo.words import Scene
+from editor.demo.vocabulary import Scene
 from editor.events import EditError
 
 SIZE = 96  # pixels, the built-in model's frame

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from editor.demo.captions import caption
 from editor.demo.dataset import UNSEEN_SEED, training_triples
-from editor.demo.words import COLORS, DARK_PLACES, LOOKS, PLACES, SUBJECTS
+from editor.demo.vocabulary import COLORS, DARK_PLACES, LOOKS, PLACES, SUBJECTS, caption
 from editor.demo.world import Scene, render_at
 from editor.events import EditError
 

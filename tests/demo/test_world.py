@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from editor.demo.words import COLORS, LOOKS, PLACES, SUBJECTS
+from editor.demo.vocabulary import COLORS, LOOKS, PLACES, SUBJECTS
 from editor.demo.world import Scene, render, render_at
 from editor.events import EditError
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from editor.demo.dataset import UNSEEN_SEED, held_out
-from editor.demo.vocabulary import unknown_words
-from editor.demo.words import DARK_PLACES
+from editor.demo.vocabulary import DARK_PLACES, unknown_words
 from editor.evaluation.tasks import (
     FILE,
     HALVES,

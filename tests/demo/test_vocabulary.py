@@ -3,11 +3,19 @@
 import numpy as np
 import pytest
 
-from editor.demo.captions import any_caption, caption
 from editor.demo.dataset import UNSEEN_SEED, draw_scene, held_out, training_triples, triples
 from editor.demo.model import FOLDER
-from editor.demo.vocabulary import GROUPS, known_words, unknown_words
-from editor.demo.words import DARK_PLACES, LOOKS, PLACES, SUBJECTS
+from editor.demo.vocabulary import (
+    DARK_PLACES,
+    GROUPS,
+    LOOKS,
+    PLACES,
+    SUBJECTS,
+    any_caption,
+    caption,
+    known_words,
+    unknown_words,
+)
 from editor.demo.world import Scene
 
 
