@@ -56,7 +56,7 @@ def choose_kernel(device: torch.device, dtype: torch.dtype, asked: str = "auto")
         choice = KernelChoice("sdpa", f"PyTorch's own; xformers has no kernel for {device.type}")
     else:
         choice = _choose_on_cuda(device, dtype, asked)
-    log.info("attention kernel %s: %s", choice.name, choice.reason)
+    log.debug("attention kernel %s: %s", choice.name, choice.reason)
     return choice
 
 
