@@ -39,7 +39,7 @@ def models(checkpoint):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """One second, 48 x 32, 8 frames a second, with sound."""
+    """One second, 48 x 32, 8 frames per second, with sound."""
     return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", sound=True)
 
 

@@ -1,4 +1,4 @@
-"""Loading a checkpoint: which device, which number format, and the parts ready to be called.
+"""Loading a checkpoint: which device, which precision, and the parts ready to be called.
 
 The only module that names a device. Weights come from safetensors files alone, components are built by their own
 classes (no pipeline code from a checkpoint is ever run), and accelerate places and offloads them.
@@ -74,7 +74,7 @@ def load_models(name: str = "demo", settings: Settings | None = None) -> Models:
     parts = _load_parts(checkpoint, device, dtype)
     safety, why_safety = _load_safety(checkpoint, settings, device)
     kernel = choose_kernel(device, dtype, settings.attention)
-    notes = [f"device {device.type}: {why_device}", f"number format {str(dtype)[6:]}: {why_dtype}", why_safety]
+    notes = [f"device {device.type}: {why_device}", f"precision {str(dtype)[6:]}: {why_dtype}", why_safety]
     notes.append(f"attention kernel {kernel.name}: {kernel.reason}")
     if settings.offload == "model" and device.type == "cpu":
         notes.append("offloading: has no use on the CPU, nothing was offloaded")
@@ -126,7 +126,7 @@ def peak_memory(device: torch.device) -> float | None:
 
 
 def choose_dtype(device: torch.device) -> tuple[torch.dtype, str]:
-    """The number format of the UNet's weights on `device`, and the reason for it."""
+    """The precision of the UNet's weights on `device`, and the reason for it."""
     if device.type == "cuda":
         return torch.float16, "half the memory; the VAE and the text encoder stay in float32, which never turns black"
     return torch.float32, f"the fastest and safest one on {device.type}"

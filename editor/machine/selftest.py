@@ -46,7 +46,7 @@ def kernels_are_equal(settings: Settings) -> list[Finding]:
 
 
 def unet_is_finite(settings: Settings) -> list[Finding]:
-    """One call of a UNet with random weights across frames, in the number format used here.
+    """One call of a UNet with random weights across frames, in the precision used here.
 
     On a GPU it has the true shape of Stable Diffusion 1.5; on the CPU, where float32 cannot overflow, a small one.
     """

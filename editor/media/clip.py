@@ -69,8 +69,8 @@ def plan_interval(source: Probe, start: float, end: float | None, fps: float | N
     if count > max_frames:
         if end is not None and fps is not None:
             raise EditError(
-                f"{stop - start:g} s at {rate:g} frames a second are {count} frames; at most {max_frames} are allowed. "
-                f"Choose an interval of at most {max_frames / rate:.2g} s, fewer frames a second, or more frames."
+                f"{stop - start:g} s at {rate:g} frames per second is {count} frames; at most {max_frames} are allowed. "
+                f"Choose an interval of at most {max_frames / rate:.2g} s, fewer frames per second, or more frames."
             )
         if end is None:
             stop = start + max_frames / rate
@@ -80,7 +80,9 @@ def plan_interval(source: Probe, start: float, end: float | None, fps: float | N
             )
         else:
             rate = max_frames / (stop - start)
-            notes += (f"Edited at {rate:.3g} frames a second, so that {max_frames} frames cover {stop - start:.4g} s.",)
+            notes += (
+                f"Edited at {rate:.3g} frames per second, so that {max_frames} frames cover {stop - start:.4g} s.",
+            )
         count = max_frames
     step = (stop - start) / count
     indices = tuple(_frame_at(source, start + i * step) for i in range(count))
@@ -110,9 +112,9 @@ def _rate(source: Probe, fps: float | None) -> tuple[float, tuple[str, ...]]:
     if fps is None:
         return min(source.fps, DEFAULT_FPS), ()
     if not math.isfinite(fps) or fps <= 0:
-        raise EditError(f"{fps} frames a second cannot be edited. Choose a number above 0.")
+        raise EditError(f"{fps} frames per second cannot be edited. Choose a number above 0.")
     if fps > source.fps:
-        return source.fps, (f"Edited at {source.fps:g} frames a second, not {fps:g}: the clip has no more.",)
+        return source.fps, (f"Edited at {source.fps:g} frames per second, not {fps:g}: the clip has no more.",)
     return fps, ()
 
 

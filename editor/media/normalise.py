@@ -48,7 +48,7 @@ def _check_file(raw: Path, limits: Limits) -> None:
         raise EditError("The file is empty. Please upload it again.")
     if size > limits.upload_bytes:
         raise EditError(
-            f"The file has {size / 2**20:.3g} MB; up to {limits.upload_bytes / 2**20:g} MB are allowed. "
+            f"The file is {size / 2**20:.3g} MB; up to {limits.upload_bytes / 2**20:g} MB is allowed. "
             "Please shorten or shrink the clip."
         )
 
@@ -71,7 +71,7 @@ def _check_header(header: Header | None, limits: Limits) -> None:
             "for example 3840 x 2160. Please scale the clip down."
         )
     if min(width, height) < limits.smallest_side:
-        raise EditError(f"The picture is {width} x {height} pixels; at least {limits.smallest_side} a side are needed.")
+        raise EditError(f"The picture is {width} x {height} pixels; each side needs at least {limits.smallest_side}.")
     if max(header.upright_size) > limits.longest_ratio * min(header.upright_size):
         raise EditError(f"The picture is {width} x {height} pixels, too long and thin. Please crop the clip.")
     if header.seconds is not None and header.seconds > limits.seconds + MARGIN_SECONDS:
@@ -96,7 +96,9 @@ def _check_outcome(outcome: FfmpegExit, out: Path) -> None:
 def _check_length(result: Probe, limits: Limits) -> None:
     """Refuse by what came out, since the header may have said nothing or lied."""
     if result.frames < 2:
-        raise EditError("All frames of the clip have the same time; it cannot be played. Please save it again.")
+        raise EditError(
+            "All frames of the clip have the same timestamp, so it cannot be played. Please export it again."
+        )
     if result.seconds > limits.seconds + 1 / result.fps:
         raise EditError(_too_long(None, limits))
 
@@ -115,9 +117,9 @@ def _notes(header: Header, result: Probe, outcome: FfmpegExit) -> tuple[str, ...
     if max(width, height) > max(new_width, new_height) + 1:  # one pixel less makes an odd side even
         notes.append(f"Scaled down from {width} x {height} to {new_width} x {new_height} pixels.")
     if header.fps > result.fps + 0.01:
-        notes.append(f"Reduced from {header.fps:g} to {result.fps:g} frames a second.")
+        notes.append(f"Reduced from {header.fps:g} to {result.fps:g} frames per second.")
     if header.alpha:
-        notes.append("Transparent parts, where there are any, are on white now.")
+        notes.append("Transparent areas, if any, were placed on white.")
     if decoded_frames(outcome)[1]:
         notes.append("The file is damaged in places; what could not be read is missing or looks wrong.")
     if header.seconds and header.seconds > result.seconds + 0.5:

@@ -196,4 +196,4 @@ def told() -> Iterator[None]:
     try:
         yield
     except EditError as error:
-        raise gr.Error(str(error), title="That did not work", print_exception=False) from error
+        raise gr.Error(str(error), title="That didn't work", print_exception=False) from error

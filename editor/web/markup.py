@@ -47,7 +47,7 @@ def used_frames(picture: str, interval: Interval) -> str:
 
 def estimate(cost: Cost, reused: bool) -> str:
     """What the edit will take, and how sure that is."""
-    guess = "" if cost.measured else "<small>A first guess: nothing was timed on this machine yet.</small>"
+    guess = "" if cost.measured else "<small>A rough guess: nothing has been timed on this machine yet.</small>"
     kept = f"<small>{escape(texts.REUSED)}</small>" if reused else ""
     return (
         f'<p data-testid="estimate"><strong>About {texts.seconds(cost.seconds)}</strong>'

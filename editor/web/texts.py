@@ -14,13 +14,13 @@ SOURCE = "What the clip shows"
 SOURCE_HINT = "a red car driving on the road"
 TARGETS = "What it should show instead"
 TARGETS_HINT = "a blue car driving on the road"
-TARGETS_INFO = "One sentence a line; each line becomes its own result."
+TARGETS_INFO = "One sentence per line; each becomes a result of its own."
 RUN = "Make the edit"
 RUN_SEVERAL = "Make {n} edits"
 ADVANCED = "Advanced"
 
-PRESET = "How carefully"
-PRESETS = {"fast": "Quick look", "balanced": "Balanced", "paper": "As in paper"}
+PRESET = "Quality"
+PRESETS = {"fast": "Quick look", "balanced": "Balanced", "paper": "As in the paper"}
 """Presets from the cheapest to the dearest; one that is not named here follows under its own name."""
 
 STRENGTH = "How strongly"
@@ -28,11 +28,11 @@ STRENGTHS = {"gentle": "Gentle", "normal": "Normal", "strong": "Strong"}
 
 STAGES = {
     Stage.PREPARE: "Reading the clip",
-    Stage.ENCODE: "Taking the frames in",
-    Stage.INVERT: "Learning how the clip moves",
+    Stage.ENCODE: "Encoding the frames",
+    Stage.INVERT: "Inverting the clip",
     Stage.NULL_TEXT: "Fitting the empty prompt to the clip",
-    Stage.EDIT: "Painting the edit",
-    Stage.DECODE: "Drawing the frames",
+    Stage.EDIT: "Editing",
+    Stage.DECODE: "Decoding the frames",
     Stage.WRITE: "Writing the videos",
 }
 
@@ -40,18 +40,18 @@ STATES = {
     JobState.QUEUED: "Waiting",
     JobState.RUNNING: "Working",
     JobState.DONE: "Done",
-    JobState.FAILED: "Did not work",
+    JobState.FAILED: "Failed",
     JobState.CANCELLED: "Stopped",
 }
 
-GONE = "This edit is no longer kept. Results leave after a while; the person who made it can make it again."
+GONE = "This edit is no longer kept. Results are deleted after a while; whoever made this edit can run it again."
 NO_CLIP = "Choose a clip first: upload one or take an example."
 NO_SOURCE = "Say what the clip shows, for example: a red car on the road."
 NO_TARGET = "Say what it should show instead, for example: a blue car on the road."
-TOO_MANY_TARGETS = "{given} sentences are too many at once. Up to {allowed} work; take some out."
+TOO_MANY_TARGETS = "{given} sentences at once is too many; the limit is {allowed}. Please remove some."
 CLIP_LEFT = "The clip is no longer here. Please upload it again."
 FAILED = "Something went wrong on the server. Please try again; if it happens again, tell whoever runs this page."
-REUSED = "Same clip, same description: what was learned of its motion is reused, so this starts at the painting."
+REUSED = "Same clip, same description: the earlier inversion is reused, so the edit starts right away."
 
 
 def seconds(value: float) -> str:
@@ -74,7 +74,7 @@ def ordinal_place(position: int) -> str:
     """The place in the queue, 1 = next."""
     if position <= 1:
         return "Next in line"
-    return f"{position - 1} before you"
+    return f"{position - 1} ahead of you"
 
 
 def preset_title(name: str) -> str:

@@ -16,10 +16,10 @@ NUMBERS = {
     "vae_psnr": (
         "Kept by the model",
         "dB",
-        "How well the clip survives the model's own coding; above 30 is hard to see.",
+        "How well the clip survives the model's autoencoder; above 30 dB the loss is hard to see.",
     ),
     "reconstruction_psnr": ("Rebuilt", "dB", "How well the clip comes back when nothing is changed."),
-    "unet_evaluations_per_frame": ("Work", "passes a frame", "Passes of one frame through the network."),
+    "unet_evaluations_per_frame": ("Work", "passes per frame", "Passes of one frame through the network."),
     "seconds": ("Time", "s", "From start to finish."),
     "frames": ("Frames", "", "Edited frames."),
 }

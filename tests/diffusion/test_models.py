@@ -1,4 +1,4 @@
-"""Loading a checkpoint: parts, device, number format, scheduler, offloading, refusals."""
+"""Loading a checkpoint: parts, device, precision, scheduler, offloading, refusals."""
 
 import dataclasses
 import json
@@ -57,7 +57,7 @@ def test_the_demo_layout_tells_its_own_sizes(tmp_path):
 def test_every_choice_is_noted_with_its_reason(checkpoint):
     notes = load_models(str(checkpoint), CPU).notes
     assert any(n.startswith("device cpu: asked for with EDITOR_DEVICE") for n in notes)
-    assert any(n.startswith("number format float32: ") for n in notes)
+    assert any(n.startswith("precision float32: ") for n in notes)
     assert any(n.startswith("attention kernel sdpa: ") for n in notes)
     assert any("safety checker: this checkpoint has none" in n for n in notes)
 

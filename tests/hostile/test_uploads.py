@@ -321,7 +321,7 @@ def test_a_pipe_that_nobody_fills_is_not_waited_for(tmp_path, traps) -> None:
 def test_a_file_over_the_size_limit_is_not_opened(tmp_path, traps) -> None:
     raw = moving(tmp_path / "upload.mp4")
     raw.write_bytes(raw.read_bytes() + bytes(2 * 2**20))
-    with pytest.raises(EditError, match=r"The file has 2\.0\d MB; up to 1 MB are allowed"):
+    with pytest.raises(EditError, match=r"The file has 2\.0\d MB; up to 1 MB is allowed"):
         take(raw, traps, Limits(upload_bytes=2**20, bounds=BOUNDS))
 
 
@@ -585,7 +585,7 @@ def test_many_frames_a_second_are_reduced_and_that_is_said(tmp_path, traps) -> N
     raw = moving(tmp_path / "upload.mp4", source=MOVING.replace("rate=10", "rate=120"))
     result = take(raw, traps)
     assert (result.fps, result.frames) == (30.0, 30)
-    assert result.notes == ("Reduced from 120 to 30 frames a second.",)
+    assert result.notes == ("Reduced from 120 to 30 frames per second.",)
 
 
 @pytest.mark.parametrize("rate", ["30000/1001", "24000/1001", "12.5"])

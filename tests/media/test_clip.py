@@ -48,18 +48,18 @@ def test_without_an_end_the_clip_is_edited_as_far_as_the_frames_go_and_that_is_s
 def test_with_an_end_the_rate_falls_until_the_frames_cover_the_interval_and_that_is_said() -> None:
     interval = plan_interval(SOURCE, 0.0, 8.0, None, 16)
     assert (interval.end, interval.fps, interval.indices) == (8.0, 2.0, tuple(range(0, 80, 5)))
-    assert interval.notes == ("Edited at 2 frames a second, so that 16 frames cover 8 s.",)
+    assert interval.notes == ("Edited at 2 frames per second, so that 16 frames cover 8 s.",)
 
 
 def test_with_an_end_and_a_rate_too_many_frames_are_refused() -> None:
-    with pytest.raises(EditError, match=r"8 s at 8 frames a second are 64 frames; at most 16 .* at most 2 s"):
+    with pytest.raises(EditError, match=r"8 s at 8 frames per second is 64 frames; at most 16 .* at most 2 s"):
         plan_interval(SOURCE, 0.0, 8.0, 8.0, 16)
 
 
 def test_more_frames_a_second_than_there_are_is_said() -> None:
     interval = plan_interval(SOURCE, 0.0, 1.0, 25.0, 16)
     assert interval.fps == 10.0
-    assert interval.notes == ("Edited at 10 frames a second, not 25: the clip has no more.",)
+    assert interval.notes == ("Edited at 10 frames per second, not 25: the clip has no more.",)
 
 
 def test_an_end_within_a_frame_of_the_clips_end_is_the_clips_end() -> None:
@@ -76,8 +76,8 @@ def test_an_end_within_a_frame_of_the_clips_end_is_the_clips_end() -> None:
         (0.0, 9.0, None, 16, "ends at 9 s, but the clip is 8 s long"),
         (float("nan"), None, None, 16, "not made of numbers"),
         (0.0, float("inf"), None, 16, "not made of numbers"),
-        (0.0, 1.0, 0.0, 16, "frames a second cannot be edited"),
-        (0.0, 1.0, float("nan"), 16, "frames a second cannot be edited"),
+        (0.0, 1.0, 0.0, 16, "frames per second cannot be edited"),
+        (0.0, 1.0, float("nan"), 16, "frames per second cannot be edited"),
         (0.0, 1.0, None, 0, "at least 1 is needed"),
     ],
 )

@@ -10,7 +10,7 @@ from editor.media.write import PREVIEW_BYTES
 from tests.media.footage import duration_of, loudness
 
 CLIPS = Path(os.environ.get("EDITOR_TEST_CLIPS", Path(__file__).parents[3] / "shared" / "data"))
-EXPECTED = {  # name: size, seconds, frames a second, sound
+EXPECTED = {  # name: size, seconds, frames per second, sound
     "child-riding.mp4": ((512, 512), 1.0, 8.0, False),
     "car-turn.mp4": ((480, 480), 8.0, 10.0, False),
     "rabbit-watermelon.mp4": ((718, 718), 6.2, 30.0, True),

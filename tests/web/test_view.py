@@ -42,9 +42,9 @@ def test_the_share_of_the_work_grows_through_all_stages():
     ("changes", "line"),
     [
         ({"state": JobState.QUEUED, "position": 1}, "Next in line"),
-        ({"state": JobState.QUEUED, "position": 4}, "3 before you"),
+        ({"state": JobState.QUEUED, "position": 4}, "3 ahead of you"),
         ({}, "Loading the model"),
-        ({"stage": Stage.EDIT, "done": 3, "total": 25}, "Painting the edit, step 3 of 25"),
+        ({"stage": Stage.EDIT, "done": 3, "total": 25}, "Editing, step 3 of 25"),
         ({"stage": Stage.EDIT, "message": "Started again after a crash."}, "Started again after a crash."),
         ({"stage": Stage.EDIT, "stopping": True}, "Stopping after this step"),
         ({"state": JobState.FAILED, "error": "Too dark."}, "Too dark."),

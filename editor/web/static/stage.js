@@ -166,7 +166,7 @@ const ask = async (id) => {
     if (before !== view.state) trigger("moved", { job: id });
   } catch {
     failures += 1;
-    if (job && job.id === id && failures > 2) line.textContent = "No connection. Trying again; the edit goes on meanwhile";
+    if (job && job.id === id && failures > 2) line.textContent = "Connection lost. Retrying; the edit continues in the meantime";
   }
   if (job && job.id === id && !(view && view.final)) timer = setTimeout(ask, Math.min(700 * (1 + failures), 5000), id);
 };
