@@ -1,6 +1,6 @@
 """`python -m editor evaluate`: measure edits against ground truth, and write the report.
 
-Without --all or --search a small part is measured anew and compared with the results in the repository.
+Without --all or --search a small part is measured again and compared with the committed results.
 """
 
 import argparse
@@ -22,12 +22,15 @@ from editor.evaluation.configurations import (
 )
 from editor.evaluation.records import Record
 from editor.evaluation.summary import summarise
-from editor.evaluation.tasks import Task, load_tasks
+from editor.evaluation.tasks import LISTED, Task, load_tasks
 from editor.events import EditError
 from editor.request import PRESETS
 
 SUBSET = 8
 """Tasks of the report half that a run without --all measures anew: two clips, each kind of edit twice."""
+
+SEEDED = 24
+"""Tasks made with another seed that are measured unless told otherwise: six clips."""
 
 SEARCHED = 12
 """Tasks of the search half that a search uses unless told otherwise."""
@@ -37,24 +40,26 @@ def main(argv: list[str]) -> int:
     """Run the command. Returns 0, or 1 when results differ from the committed ones. Raises `EditError` for a person."""
     args = _parser().parse_args(argv)
     if args.workers < 1:
-        raise EditError(f"workers is {args.workers}. Allowed: 1 or more, one per core at most.")
+        raise EditError(f"workers is {args.workers}. Allowed: 1 or more; more than one per core gains nothing.")
     if args.score:
         return _score(args)
-    half, usual = ("search", SEARCHED) if args.search else ("report", None if args.all or args.no_run else SUBSET)
-    tasks = load_tasks(half, usual if args.tasks is None else args.tasks)
+    if args.search and args.task_seed != LISTED:
+        raise EditError("--search uses the listed tasks. Leave out --task-seed or --search.")
+    tasks = load_tasks("search" if args.search else "report", _count(args), args.task_seed)
     quiet_libraries()
     from editor.evaluation.session import Evaluation  # needs torch, which `--help` and wrong flags do not
 
-    evaluation = Evaluation.begin(args.model, args.out, args.clip, _say)
+    evaluation = Evaluation.begin(args.model, args.out, args.clip, _say, args.task_seed)
     if args.search:
         return _search(args, evaluation, tasks)
     if args.report:
         committed = evaluation.of_repository()
-        committed.report((*presets(), *baselines(committed.searched()), *FRAME_COUNTS), load_tasks("report"))
+        committed.report(_everything(committed.searched()), tasks)
         return 0
     chosen = _chosen(args, evaluation.searched())
     if not args.no_run:
-        evaluation.measure(chosen, tasks, args.workers, again=args.again or not args.all)
+        resumes = args.all or args.task_seed != LISTED
+        evaluation.measure(chosen, tasks, args.workers, again=args.again or not resumes)
     results = evaluation.results(chosen, tasks)
     evaluation.report(chosen, tasks)
     _print({name: summarise(records) for name, records in results.items()}, args.json)
@@ -73,26 +78,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tasks", type=int, metavar="N", help=f"Only the first N tasks (default {SUBSET}; --all: all)."
     )
+    parser.add_argument(
+        "--task-seed",
+        type=int,
+        default=LISTED,
+        metavar="SEED",
+        help=f"Make other tasks with this seed, {SEEDED} of them unless --tasks is given (default: the listed tasks).",
+    )
     parser.add_argument("--model", default="demo", help="A catalog name or a checkpoint folder (default demo).")
     parser.add_argument("--json", action="store_true", help="Print one JSON object instead of a table.")
-    parser.add_argument("--out", type=Path, default=Path("results/evaluation"), help="Folder of results and report.")
+    parser.add_argument("--out", type=Path, default=Path("results/evaluation"), help="Folder for results and report.")
     parser.add_argument(
-        "--all", action="store_true", help="All presets and baselines on all tasks; takes hours, resumes."
-    )
-    parser.add_argument("--search", action="store_true", help="Measure a grid of settings on the search half; resumes.")
-    parser.add_argument("--grid", type=Path, default=GRID, help="JSON list of the settings to search (default: ours).")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="Processes to share the work (default 1).")
-    parser.add_argument("--again", action="store_true", help="Also measure anew what is there already.")
-    parser.add_argument("--no-run", action="store_true", help="Measure nothing: table and report of what is there.")
-    parser.add_argument(
-        "--report", action="store_true", help="Measure nothing: write the report of the repository's results."
-    )
-    parser.add_argument("--accept", action="store_true", help="Make the results here those of the repository.")
-    parser.add_argument(
-        "--clip", type=Path, metavar="FOLDER", help="CLIP checkpoint folder, for the literature's scores."
+        "--all", action="store_true", help="All presets and baselines on all tasks; takes hours; resumable."
     )
     parser.add_argument(
-        "--score", type=Path, metavar="RESULT", help="Only say CLIP's scores of a finished edit's folder."
+        "--search", action="store_true", help="Measure a grid of settings on the search half; resumable."
+    )
+    parser.add_argument("--grid", type=Path, default=GRID, help="JSON list of settings to search (default: ours).")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="Number of processes (default 1).")
+    parser.add_argument("--again", action="store_true", help="Measure again what has already been measured.")
+    parser.add_argument("--no-run", action="store_true", help="Measure nothing; show the results there are.")
+    parser.add_argument(
+        "--report", action="store_true", help="Measure nothing; write a report of the committed results."
+    )
+    parser.add_argument("--accept", action="store_true", help="Copy these results to assets/evaluation.")
+    parser.add_argument("--clip", type=Path, metavar="FOLDER", help="Folder of a CLIP checkpoint, for CLIP scores.")
+    parser.add_argument(
+        "--score", type=Path, metavar="RESULT", help="Only print the CLIP scores of a finished edit, given its folder."
     )
     return parser
 
@@ -102,7 +114,7 @@ def _score(args: argparse.Namespace) -> int:
     if args.clip is None:
         raise EditError("--score needs the folder of a CLIP checkpoint: add --clip FOLDER.")
     quiet_libraries()
-    from editor.evaluation.clip_score import ClipScore, score_result
+    from editor.evaluation.judging import ClipScore, score_result
 
     scores = score_result(args.score, ClipScore(args.clip))
     print(
@@ -115,7 +127,7 @@ def _score(args: argparse.Namespace) -> int:
 
 def _chosen(args: argparse.Namespace, searched: Sequence[Mapping[str, Any]]) -> tuple[Configuration, ...]:
     """What was asked for by name, else the presets, with --all and what they are compared with."""
-    everything = (*presets(), *baselines(searched), *FRAME_COUNTS)
+    everything = _everything(searched)
     names = (*(args.preset or ()), *(args.only or ()))
     unknown = sorted(set(names) - {c.name for c in everything})
     if unknown:
@@ -127,6 +139,20 @@ def _chosen(args: argparse.Namespace, searched: Sequence[Mapping[str, Any]]) -> 
     if not whole:
         wanted |= {c.name for c in YARDSTICKS if c.how in ("source", "vae", "truth")}
     return tuple(c for c in everything if c.name in wanted)
+
+
+def _count(args: argparse.Namespace) -> int | None:
+    """How many tasks; None: all there are."""
+    if args.tasks is not None or args.report:
+        return args.tasks
+    if args.search:
+        return SEARCHED
+    return None if args.all or args.no_run else SUBSET if args.task_seed == LISTED else SEEDED
+
+
+def _everything(searched: Sequence[Mapping[str, Any]]) -> tuple[Configuration, ...]:
+    """All that can be named."""
+    return (*presets(), *baselines(searched), *FRAME_COUNTS)
 
 
 def _search(
@@ -172,7 +198,7 @@ def _numbers(summary: Mapping[str, Any]) -> str:
 def _compare(evaluation: "Evaluation", results: Mapping[str, Sequence[Record]]) -> int:  # noqa: F821
     """Say how the results agree with the committed ones."""
     if not evaluation.comparable:
-        _say("The committed results are of the built-in model: nothing was compared.")
+        _say("The committed results are of the built-in model, so nothing was compared.")
         return 0
     compared, found = evaluation.compared(results)
     for sentence in found:

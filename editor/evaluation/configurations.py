@@ -23,9 +23,10 @@ class Configuration:
     """One way to answer tasks.
 
     `how`: "edit" runs the method with `preset` and the changed `fields`; "source" returns the clip untouched, "vae" the
-    clip after the VAE's round trip, "truth" the right answer after it; "sdedit" denoises the clip from the part
-    `strength` of the noise. `frames` per clip; `first`: only so many of the tasks; None: all. `ablation`: it is to be
-    compared with its preset, on the same tasks. `rebuild`: also measure how well the clip itself comes back.
+    clip after the VAE's round trip, "truth" the right answer after it; "sdedit" noises the clip on the part `noise` of
+    the steps and denoises it. `frames` per clip; `first`: only so many of the tasks; None: all. `ablation`: it is to be
+    compared with its preset, on the same tasks. `check_reconstruction`: also measure how well the clip itself comes
+    back.
     """
 
     name: str
@@ -33,11 +34,11 @@ class Configuration:
     how: str = "edit"
     preset: str = "balanced"
     fields: Mapping[str, Any] = field(default_factory=dict)
-    strength: float = 0.0
+    noise: float = 0.0
     frames: int = FRAMES
     first: int | None = None
     ablation: bool = False
-    rebuild: bool = False
+    check_reconstruction: bool = False
 
     def request(self, tasks: Sequence[Task], model: str) -> EditRequest:
         """The request for tasks that share a clip. Raises `EditError` for fields or values that do not exist."""
@@ -50,19 +51,19 @@ class Configuration:
             **self.fields,
         ).validated()
 
-    def settings(self) -> dict[str, Any]:
-        """All of the method's numbers, as JSON values, so that a later change of a default is noticed too."""
+    def settings(self, model: str = "demo") -> dict[str, Any]:
+        """All of the method's numbers for a model, as JSON values, so that a later change of a default is noticed."""
         if self.how in ("source", "vae", "truth"):
             return {}
-        values = EditRequest.from_preset(self.preset, **self.fields).to_dict()
+        values = EditRequest.from_preset(self.preset, model=model, **self.fields).to_dict()
         names = [f.name for f in fields(EditRequest) if f.metadata["advanced"] and f.name not in ("fps", "size")]
         chosen = {name: values[name] for name in names}
-        return {**chosen, "strength": self.strength} if self.how == "sdedit" else chosen
+        return {**chosen, "noise": self.noise} if self.how == "sdedit" else chosen
 
 
 def presets() -> tuple[Configuration, ...]:
     """The presets as they are shipped."""
-    return tuple(Configuration(name, f"the preset {name}", preset=name, rebuild=True) for name in PRESETS)
+    return tuple(Configuration(name, f"the preset {name}", preset=name, check_reconstruction=True) for name in PRESETS)
 
 
 ALONE = {"frame_attention": "own", "dense_layers": "none"}
@@ -78,7 +79,7 @@ YARDSTICKS = (
         "SDEdit (arXiv 2108.01073), frame by frame: noise on 60 % of the steps, then the target prompt",
         "sdedit",
         fields={"steps": 50, "guidance_scale": 7.5},
-        strength=0.6,
+        noise=0.6,
     ),
     Configuration("frame_by_frame", "balanced, every frame by itself: no attention across frames", fields=ALONE),
 )

@@ -1,9 +1,9 @@
-"""Results on disk: a file of JSON lines per configuration, and the edited frames beside for the report."""
+"""Results on disk, a file of JSON lines per configuration with the edited frames beside, and whether two agree."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ import numpy as np
 from PIL import Image
 
 from editor.evaluation.configurations import Configuration
+from editor.evaluation.metrics import METRICS
 from editor.evaluation.tasks import Task
 from editor.media.files import replacing
+from editor.request import EditRequest
 
 COMMITTED = Path(__file__).parents[2] / "assets" / "evaluation"
 """The results that belong to the repository."""
 
-METRICS = 1  # counted up when a metric changes its meaning, so that older results are measured anew
+MEANING = 1  # counted up when a metric changes its meaning, so that older results are measured anew
 DIGITS = 4  # decimals kept of every number
 
 
@@ -25,50 +27,57 @@ DIGITS = 4  # decimals kept of every number
 class Record:
     """The result of one configuration on one task.
 
-    `fingerprint` names everything that the result depends on but the code. `settings`: the method's numbers.
-    `metrics`: see `editor.evaluation.metrics`. `identified`: the value of the edited attribute whose clip is nearest;
-    `right`: whether it is the wanted one. The rest as in `Outcome`.
+    `revision`: of the model's weights. `settings`: the method's numbers. `fingerprint`: of the task. `metrics`: see
+    `editor.evaluation.metrics`; a measure that is younger than the record is absent. `identified`: the value of the
+    edited attribute whose clip is nearest; `right`: whether it is the wanted one. The rest as in `Attempt`.
     """
 
     configuration: str
+    model: str
+    revision: str
+    frames: int
+    settings: Mapping[str, Any]
     task: str
     kind: str
-    frames: int
     fingerprint: str
-    model: str
-    settings: Mapping[str, Any]
     metrics: Mapping[str, float | None]
     identified: str
     right: bool
-    evaluations: Mapping[str, float]
-    rebuilt: float | None = None
+    stage_unet_evaluations: Mapping[str, float]
+    reconstruction_psnr: float | None = None
     trace: tuple[float, ...] = ()
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
-    extra: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
-    def cost(self) -> float:
-        """UNet evaluations per frame."""
-        return sum(self.evaluations.values())
+    def unet_evaluations_per_frame(self) -> float:
+        """The work of all stages."""
+        return sum(self.stage_unet_evaluations.values())
+
+    def is_of(self, configuration: Configuration, task: Task, model: str, revision: str) -> bool:
+        """Whether it is the result of just these: settings, frames, task, weights and the metrics' meaning."""
+        same = (self.revision, self.frames, self.fingerprint) == (revision, configuration.frames, fingerprint(task))
+        return same and same_settings(self.settings, rounded(configuration.settings(model)))
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is there that is measured today."""
+        return set(METRICS) <= set(self.metrics)
 
 
-def fingerprint(configuration: Configuration, task: Task, revision: str) -> str:
-    """What a result depends on, as 16 hex digits: task, settings, frames, model weights and the metrics' meaning."""
-    parts = {
-        "task": asdict(task),
-        "how": configuration.how,
-        "settings": configuration.settings(),
-        "strength": configuration.strength,
-        "frames": configuration.frames,
-        "rebuild": configuration.rebuild,
-        "revision": revision,
-        "metrics": METRICS,
-    }
+def fingerprint(task: Task) -> str:
+    """A task and what the metrics mean, as 16 hex digits."""
+    parts = {"task": asdict(task), "meaning": MEANING}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-SHARED = ("configuration", "model", "frames", "settings")
+def same_settings(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether kept settings are the wanted ones. A field that did not exist then must be wanted at its default."""
+    defaults = rounded(EditRequest().to_dict())
+    return set(kept) <= set(wanted) and all(kept.get(name, defaults.get(name)) == wanted[name] for name in wanted)
+
+
+SHARED = ("configuration", "model", "revision", "frames", "settings")
 """Fields of a record that all tasks of a file have in common: its first line."""
 
 
@@ -99,7 +108,7 @@ class Store:
     def put(self, records: Iterable[Record]) -> None:
         """Keep records of one configuration. Those that are there with other `SHARED` fields are dropped."""
         fresh = list(records)
-        head = {name: _rounded(getattr(fresh[0], name)) for name in SHARED}
+        head = {name: rounded(getattr(fresh[0], name)) for name in SHARED}
         kept = self.read(fresh[0].configuration)
         kept = {task: known for task, known in kept.items() if all(getattr(known, n) == head[n] for n in SHARED)}
         kept |= {record.task: record for record in fresh}
@@ -140,12 +149,71 @@ def _record(shared: Mapping[str, Any], line: str) -> Record | None:
 
 def _own(record: Record) -> dict[str, Any]:
     """What a record does not share with the others of its file."""
-    return _rounded({name: value for name, value in asdict(record).items() if name not in SHARED})
+    return rounded({name: value for name, value in asdict(record).items() if name not in SHARED})
 
 
-def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """A value as it reads back from a file: tuples are lists, numbers have `DIGITS` decimals."""
     if isinstance(value, float):
         return round(value, DIGITS)
-    if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
-    return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, Mapping):
+        return {k: rounded(v) for k, v in value.items()}
+    return [rounded(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+TOLERANCES = {
+    "psnr": 0.5,
+    "unchanged_psnr": 0.5,
+    "changed_psnr": 0.5,
+    "ssim": 0.02,
+    "unchanged_ssim": 0.02,
+    "changed_ssim": 0.02,
+    "sharpness": 0.05,
+    "color_error": 0.5,
+    "temporal_error": 0.5,
+    "warp_error": 0.5,
+    "reconstruction_psnr": 0.5,
+    "unet_evaluations_per_frame": 0.01,
+}
+"""How far a number may lie from the committed one: dB, SSIM, ratios, CIEDE2000, levels of 255, UNet evaluations.
+
+Another processor or number of threads sums in another order. Such differences grow from step to step, and a mask that
+flips a cell makes them visible, yet they stay well below what one setting changes.
+"""
+
+
+def differences(fresh: Iterable[Record], committed: Store) -> tuple[int, list[str]]:
+    """How many results were compared, and a sentence for each that does not agree."""
+    compared, found = 0, []
+    kept: dict[str, dict[str, Record]] = {}
+    for record in fresh:
+        if record.configuration not in kept:
+            kept[record.configuration] = committed.read(record.configuration)
+        known = kept[record.configuration].get(record.task)
+        if known is None:
+            continue
+        compared += 1
+        found += [f"{record.configuration}, {record.task}: {what}" for what in _between(record, known)]
+    return compared, found
+
+
+def _between(fresh: Record, known: Record) -> list[str]:
+    """What differs between two results of one task. A measure that the committed one lacks is not compared."""
+    same = all(getattr(fresh, name) == getattr(known, name) for name in ("revision", "frames", "fingerprint"))
+    if not same or not same_settings(known.settings, rounded(fresh.settings)):
+        return ["the committed result is of other settings, another model or another task; renew it with --accept"]
+    said = []
+    for name, tolerance in TOLERANCES.items():
+        if name in known.metrics or name not in METRICS:
+            here, there = _value(fresh, name), _value(known, name)
+            if (here is None) != (there is None):
+                said.append(f"{name} is {here}, committed {there}")
+            elif here is not None and there is not None and abs(here - there) > tolerance:
+                said.append(f"{name} is {here:.3f}, committed {there:.3f}, allowed {tolerance:g} apart")
+    if fresh.identified != known.identified:
+        said.append(f"recognised as {fresh.identified}, committed {known.identified}")
+    return said
+
+
+def _value(record: Record, name: str) -> float | None:
+    return record.metrics[name] if name in METRICS else getattr(record, name)

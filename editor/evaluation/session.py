@@ -8,30 +8,32 @@ from pathlib import Path
 from typing import Any, Self
 
 from editor.diffusion.catalog import locate
-from editor.evaluation.compare import differences
 from editor.evaluation.configurations import Configuration, by_gain
-from editor.evaluation.harness import execute
-from editor.evaluation.plan import Plan
-from editor.evaluation.records import COMMITTED, Record, Store
+from editor.evaluation.harness import Harness
+from editor.evaluation.records import COMMITTED, Record, Store, differences
 from editor.evaluation.report import page
 from editor.evaluation.summary import gains, score, summarise
-from editor.evaluation.tasks import Task
+from editor.evaluation.tasks import LISTED, Task, make_tasks
 from editor.events import EditError
 
 SEARCH = "search.json"
-REPORT = "report.html"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results under `out`: records, pictures, cached inversions, the search's table and the report."""
+    """Results under `out`: records, pictures, cached inversions, the search's table and the report.
+
+    `committed`: the results that belong to the repository. `seed`: what the tasks were made with.
+    """
 
     out: Path
-    plan: Plan
+    committed: Path
+    harness: Harness
+    seed: int
     say: Callable[[str], None]
 
     @classmethod
-    def begin(cls, model: str, out: Path, clip: Path | None, say: Callable[[str], None]) -> Self:
+    def begin(cls, model: str, out: Path, clip: Path | None, say: Callable[[str], None], seed: int = LISTED) -> Self:
         """Find the model and make the folder. Raises `EditError` where one of them cannot be used."""
         revision = locate(model).revision
         try:
@@ -40,60 +42,79 @@ class Evaluation:
             raise EditError(
                 f"'{out}' cannot be written: {error.strerror}. Choose another folder with --out."
             ) from error
-        store = Store(out / "records", out / "pictures")
-        return cls(out, Plan(model, revision, store, out / "inversions", clip), say)
+        store = Store(_of_seed(out / "records", seed), _of_seed(out / "pictures", seed))
+        harness = Harness(model, revision, store, out / "inversions", clip)
+        return cls(out, _of_seed(COMMITTED, seed), harness, seed, say)
 
     @property
     def comparable(self) -> bool:
         """Whether the committed results are of this model."""
-        return self.plan.model == "demo"
+        return self.harness.model == "demo"
+
+    def of_repository(self) -> Self:
+        """This over the committed results, with the pictures that are here. Raises `EditError` for another model."""
+        if not self.comparable:
+            raise EditError("The committed results are of the built-in model only. Leave out --model.")
+        return self._over(replace(self.harness.store, folder=self.committed))
+
+    def _over(self, store: Store) -> Self:
+        return replace(self, harness=replace(self.harness, store=store))
 
     def measure(
         self, configurations: Sequence[Configuration], tasks: Sequence[Task], workers: int, again: bool = False
     ) -> None:
         """Do what is not done yet, or everything `again`."""
-        jobs = self.plan.left(configurations, tasks, again)
+        jobs = self.harness.left(configurations, tasks, again)
         self.say(f"{sum(len(job.tasks) for job in jobs)} results to measure in {self.out}")
-        execute(self.plan, jobs, workers, self.say)
+        self.harness.run(jobs, workers, self.say)
 
     def search(
         self, grid: Sequence[Configuration], tasks: Sequence[Task], workers: int, again: bool, *, run: bool
     ) -> list[dict[str, Any]]:
         """Measure a grid; its rows, the greatest gain first. Rows of other grids stay in the table on disk."""
-        store = Store(self.out / "searched")
-        plan = Plan(self.plan.model, self.plan.revision, store, self.plan.inversions, self.plan.clip)
+        searching = self._over(Store(self.out / "searched"))
         if run:
-            jobs = plan.left(grid, tasks, again)
-            self.say(f"{sum(len(job.tasks) for job in jobs)} results to measure in {self.out}")
-            execute(plan, jobs, workers, self.say)
-        found = [(c, plan.current(c, tasks)) for c in grid]
-        rows = sorted((_row(c, records, _reference(c, found)) for c, records in found if records), key=by_gain)
+            searching.measure(grid, tasks, workers, again)
+        found = [(c, searching.harness.current(c, tasks)) for c in grid]
+        model = self.harness.model
+        measured = (_row(c, records, _reference(c, found), model) for c, records in found if records)
+        rows = sorted(measured, key=by_gain)
         others = [row for row in _rows(self.out / SEARCH) if row["name"] not in {r["name"] for r in rows}]
         table = sorted([*rows, *others], key=by_gain)
         (self.out / SEARCH).write_text("[\n" + ",\n".join(json.dumps(row) for row in table) + "\n]\n", encoding="utf-8")
         return rows
 
     def searched(self) -> list[dict[str, Any]]:
-        """The search's rows: those measured here, else the committed ones."""
-        return _rows(self.out / SEARCH) or (_rows(COMMITTED / SEARCH) if self.comparable else [])
+        """The search's rows: the committed ones for committed results, else those measured here before them."""
+        committed = _rows(COMMITTED / SEARCH) if self.comparable else []
+        own = self.harness.store.folder != self.committed
+        return (_rows(self.out / SEARCH) if own else []) or committed
 
     def results(self, configurations: Iterable[Configuration], tasks: Sequence[Task]) -> dict[str, list[Record]]:
         """The records of `tasks` by configuration, where there are any of its present settings."""
-        found = {c.name: self.plan.current(c, tasks) for c in configurations}
+        found = {c.name: self.harness.current(c, tasks) for c in configurations}
         return {name: records for name, records in found.items() if records}
 
-    def of_repository(self) -> "Evaluation":
-        """This over the committed results, with the pictures that are here. Raises `EditError` for another model."""
-        if not self.comparable:
-            raise EditError("The repository has results of the built-in model only. Leave --model away.")
-        return replace(self, plan=replace(self.plan, store=Store(COMMITTED, self.out / "pictures")))
+    def other_seeds(self, configurations: Sequence[Configuration]) -> dict[int, dict[str, list[Record]]]:
+        """Results on tasks made with other seeds than the listed ones, by seed."""
+        folders = {int(p.name.split("-")[1]): p for p in self.harness.store.folder.glob("seed-*")}
+        found = {
+            seed: self._over(Store(folders[seed])).results(configurations, make_tasks(seed)) for seed in sorted(folders)
+        }
+        return {seed: results for seed, results in found.items() if results}
 
     def report(self, configurations: Sequence[Configuration], tasks: Sequence[Task]) -> Path:
         """Write the report of what there is on `tasks`."""
-        path = self.out / REPORT
-        about = {c.name: c.about for c in configurations}
-        ablations = {c.name: c.preset for c in configurations if c.ablation}
-        text = page(self.results(configurations, tasks), about, tasks, self.plan.store, self.searched(), ablations)
+        path = self.out / ("report.html" if self.seed == LISTED else f"report-seed-{self.seed}.html")
+        text = page(
+            self.results(configurations, tasks),
+            configurations,
+            tasks,
+            self.harness.store,
+            self.searched(),
+            seed=self.seed,
+            other_seeds=self.other_seeds(configurations),
+        )
         path.write_text(text, encoding="utf-8")
         self.say(f"report: {path}")
         return path
@@ -101,27 +122,34 @@ class Evaluation:
     def compared(self, results: Mapping[str, Sequence[Record]]) -> tuple[int, list[str]]:
         """How many results were compared with the committed ones, and what differs."""
         fresh = [record for records in results.values() for record in records]
-        return differences(fresh if self.comparable else [], Store(COMMITTED))
+        return differences(fresh if self.comparable else [], Store(self.committed))
 
     def accept(self, results: Mapping[str, Sequence[Record]]) -> None:
         """Copy results and the search's table into the repository. Raises `EditError` for another model."""
         if not self.comparable:
-            raise EditError("Only results of the built-in model are kept in the repository. Leave --accept away.")
-        COMMITTED.mkdir(exist_ok=True)
+            raise EditError("Only results of the built-in model can be committed. Leave out --accept.")
+        self.committed.mkdir(parents=True, exist_ok=True)
         for records in results.values():
-            Store(COMMITTED).put(records)
+            Store(self.committed).put(records)
         if (self.out / SEARCH).is_file():
             shutil.copyfile(self.out / SEARCH, COMMITTED / SEARCH)
-        self.say(f"kept in {COMMITTED}")
+        self.say(f"kept in {self.committed}")
 
 
-def _row(configuration: Configuration, records: Sequence[Record], reference: Sequence[Record]) -> dict[str, Any]:
+def _of_seed(folder: Path, seed: int) -> Path:
+    """Where results on tasks of a seed are, below those on the listed tasks."""
+    return folder if seed == LISTED else folder / f"seed-{seed}"
+
+
+def _row(
+    configuration: Configuration, records: Sequence[Record], reference: Sequence[Record], model: str
+) -> dict[str, Any]:
     """One line of the search's table; `reference`: the records of its preset as shipped."""
     return {
         "name": configuration.name,
         "preset": configuration.preset,
         "fields": dict(configuration.fields),
-        "settings": configuration.settings(),
+        "settings": configuration.settings(model),
         "tasks": len(records),
         "score": score(records),
         "gains": gains(records, reference),

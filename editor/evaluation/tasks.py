@@ -24,6 +24,8 @@ HALVES = ("search", "report")
 CLIPS = 20
 FRAMES = 8
 FILE = Path(__file__).with_name("tasks.json")
+LISTED = 0
+"""The seed of the listed tasks."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +92,23 @@ def changed(scene: Scene, kind: str, value: str) -> Scene:
     return replace(scene, **{kind: value})
 
 
-def load_tasks(half: str | None = None, first: int | None = None) -> tuple[Task, ...]:
-    """The listed tasks of one half, or all; the `first` so many of them, of which any four are one of each kind.
+def load_tasks(half: str | None = None, first: int | None = None, seed: int = LISTED) -> tuple[Task, ...]:
+    """The listed tasks, or those made with another `seed`: of one half or both, and the `first` so many of them.
 
-    Raises `EditError` for more than there are.
+    Any four in a row are one of each kind. Raises `EditError` for more than there are, and for a negative seed.
     """
-    listed = json.loads(FILE.read_text(encoding="utf-8"))
-    tasks = [Task(**{**t, "source": Scene(**t["source"]), "target": Scene(**t["target"])}) for t in listed]
+    if seed < 0:
+        raise EditError(f"task-seed is {seed}. Allowed: 0 (the listed tasks) or more.")
+    tasks = make_tasks(seed) if seed != LISTED else _listed()
     chosen = [task for task in tasks if half in (None, task.half)]
     if first is not None and not 1 <= first <= len(chosen):
         raise EditError(f"tasks is {first}. Allowed: 1 to {len(chosen)}.")
     return tuple(chosen[:first])
+
+
+def _listed() -> tuple[Task, ...]:
+    listed = json.loads(FILE.read_text(encoding="utf-8"))
+    return tuple(Task(**{**t, "source": Scene(**t["source"]), "target": Scene(**t["target"])}) for t in listed)
 
 
 def by_clip(tasks: Iterable[Task]) -> tuple[tuple[Task, ...], ...]:
@@ -111,7 +119,7 @@ def by_clip(tasks: Iterable[Task]) -> tuple[tuple[Task, ...], ...]:
     return tuple(tuple(group) for group in groups.values())
 
 
-def make_tasks(seed: int = 0) -> tuple[Task, ...]:
+def make_tasks(seed: int = LISTED) -> tuple[Task, ...]:
     """Draw the tasks anew: every second clip is for the search.
 
     Attributes take turns, so that both halves show all of them. Seeds lie beyond the training's; the (subject, colour,

@@ -11,8 +11,8 @@ from editor.events import EditError
 from editor.request import PRESETS
 
 KEYS = {
-    *("psnr", "ssim", "unchanged_psnr", "changed_psnr", "identification", "temporal_error"),
-    "unet_evaluations_per_frame",
+    *("psnr", "ssim", "unchanged_psnr", "changed_psnr", "sharpness", "color_error"),
+    *("identification", "temporal_error", "unet_evaluations_per_frame"),
 }
 
 
@@ -98,6 +98,18 @@ def test_committed_results_are_compared(evaluate, tmp_path, monkeypatch):
     assert code == 1 and "fast, color-01: psnr is" in err and "1 differences" in err
 
 
+def test_tasks_of_another_seed_are_apart_and_in_the_report(evaluate, tmp_path):
+    code, out, err = evaluate("--tasks", "1", "--preset", "fast", "--task-seed", "7")
+    assert code == 0 and "4 results to measure" in err and "fast" in out
+    assert "made with seed 7." in (tmp_path / "out" / "report-seed-7.html").read_text()
+    assert "0 results to measure" in evaluate("--tasks", "1", "--preset", "fast", "--task-seed", "7")[2]
+    evaluate("--tasks", "1", "--preset", "fast")
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "fast, listed tasks" in text and "fast, seed 7" in text
+    records = [Store(tmp_path / "out" / "records" / part).read("fast") for part in ("", "seed-7")]
+    assert len({record["color-01"].fingerprint for record in records}) == 2
+
+
 def test_the_report_of_the_repository_needs_no_run(tmp_path, capsys):
     assert cli.main(["--report", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "report.html").read_text()
@@ -110,6 +122,8 @@ def test_the_report_of_the_repository_needs_no_run(tmp_path, capsys):
     [
         (("--report",), "built-in model only"),
         (("--tasks", "0"), "tasks is 0"),
+        (("--task-seed", "-1"), "task-seed is -1"),
+        (("--task-seed", "7", "--search"), "uses the listed tasks"),
         (("--tasks", "1000"), "Allowed: 1 to 40"),
         (("--workers", "0"), "workers is 0"),
         (("--tasks", "1", "--only", "no_such"), "no configuration no_such. Known: paper, balanced"),

@@ -3,12 +3,22 @@
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from editor.demo.world import Scene
-from editor.evaluation.metrics import identified, measure, ssim, temporal_error, warp_error
+from editor.evaluation.metrics import (
+    METRICS,
+    color_error,
+    identified,
+    measure,
+    sharpness,
+    ssim,
+    temporal_error,
+    warp_error,
+)
 from editor.evaluation.tasks import rendered
 from editor.media import psnr
 from editor.media.compose import EQUAL_PSNR as EQUAL
@@ -72,6 +82,49 @@ def test_ssim_looks_at_the_mask():
     assert ssim(edit, truth, ~far) < 0.8
 
 
+def test_sharpness_by_hand():
+    truth = np.zeros((1, 4, 4, 3), np.uint8)
+    truth[:, :, 2:] = 100  # one edge
+    assert sharpness(truth // 2, truth) == pytest.approx(0.25)
+    assert sharpness(truth + np.uint8(50), truth) == pytest.approx(1), "how bright it is does not matter"
+    left = np.zeros((1, 4, 4), bool)
+    left[:, :, :2] = True
+    assert sharpness(truth, truth, left) is None, "flat where it is asked for"
+    assert sharpness(truth, truth, left & False) is None
+    truth[:, 0, 0], edit = 60, truth.copy()
+    edit[:, 0, 0] = 30
+    edit[:, :, 2:] = 255  # outside the mask
+    assert sharpness(edit, truth, left) == pytest.approx(0.25)
+
+
+def test_blur_and_noise_are_seen_by_sharpness():
+    truth = moving(size=96)
+    blurred = np.stack([cv2.GaussianBlur(frame, (0, 0), 2) for frame in truth])
+    noisy = np.clip(truth + np.random.default_rng(0).normal(0, 20, truth.shape), 0, 255).astype(np.uint8)
+    assert sharpness(blurred, truth) < 0.75 and sharpness(noisy, truth) > 1.5
+
+
+def test_color_error_is_ciede2000s():
+    assert color_error(GRAY, GRAY) == 0
+    black, white = np.zeros_like(GRAY), np.full_like(GRAY, 255)
+    assert color_error(white, black) == pytest.approx(100, abs=0.1)  # from L 0 to L 100
+    half = GRAY.copy()
+    half[:, :8] = 0
+    top = np.zeros(GRAY.shape[:3], bool)
+    top[:, :8] = True
+    assert color_error(half, GRAY) == pytest.approx(color_error(half, GRAY, top) / 2)
+    assert color_error(half, GRAY, ~top) == 0 and color_error(half, GRAY, top & False) is None
+
+
+@pytest.mark.parametrize("color", ["red", "blue", "green", "yellow", "purple"])
+def test_a_washed_out_color_is_a_color_error(color):
+    truth, touched, _ = rendered(Scene("car", color, "road", "plain", 20_000_000), 2, 96)
+    gray = truth.mean(-1, keepdims=True)
+    washed = ((truth + gray) / 2).astype(np.uint8)
+    brighter = np.clip(truth.astype(int) + 4, 0, 255).astype(np.uint8)
+    assert color_error(washed, truth, touched) > 5 > 2.5 > color_error(brighter, truth, touched)
+
+
 def test_a_constant_error_is_no_temporal_error():
     assert temporal_error(moving() // 2 + np.uint8(30), moving() // 2) == 0
 
@@ -122,7 +175,15 @@ def test_measure_leaves_out_parts_that_are_not_there():
     values = measure(GRAY + np.uint8(10), GRAY, None, None)
     assert values["unchanged_psnr"] is None and values["changed_ssim"] is None
     assert values["psnr"] == pytest.approx(28.13, abs=0.01)
-    assert set(values) == {
-        *("psnr", "ssim", "unchanged_psnr", "unchanged_ssim", "changed_psnr", "changed_ssim"),
-        *("temporal_error", "warp_error"),
-    }
+    assert set(values) == set(METRICS) - {"classified"}
+
+
+def test_sharpness_and_color_are_of_the_part_that_must_change(pair):
+    edit, truth = pair
+    changed = np.zeros(truth.shape[:3], bool)
+    changed[:, 4:20, 4:20] = True
+    values = measure(edit, truth, ~changed, changed)
+    assert values["sharpness"] == sharpness(edit, truth, changed) != sharpness(edit, truth)
+    assert values["color_error"] == color_error(edit, truth, changed)
+    look = measure(edit, truth, None, None)
+    assert look["sharpness"] == sharpness(edit, truth) and look["color_error"] == color_error(edit, truth)

@@ -5,15 +5,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from editor.evaluation.compare import TOLERANCES, differences
 from editor.evaluation.configurations import FRAME_COUNTS, baselines, presets
-from editor.evaluation.records import COMMITTED, Record, Store, fingerprint
+from editor.evaluation.records import (
+    COMMITTED,
+    TOLERANCES,
+    Record,
+    Store,
+    differences,
+    fingerprint,
+    rounded,
+    same_settings,
+)
 from editor.evaluation.tasks import load_tasks
+from editor.request import EditRequest
 
 TASK = load_tasks("report", 4)[0]
 METRICS = {
     **{"psnr": 20.0, "ssim": 0.8, "unchanged_psnr": 30.0, "unchanged_ssim": 0.9, "changed_psnr": 12.0},
-    **{"changed_ssim": 0.5, "temporal_error": 4.0, "warp_error": 6.0},
+    **{"changed_ssim": 0.5, "sharpness": 1.0, "color_error": 8.0, "temporal_error": 4.0, "warp_error": 6.0},
+    "classified": 1.0,
 }
 
 
@@ -25,12 +35,13 @@ def record(**changes):
         "frames": 2,
         "fingerprint": "0" * 16,
         "model": "demo",
+        "revision": "sha256:1",
         "settings": {"steps": 25, "residual_window": [0.0, 1.0]},
         "metrics": METRICS,
         "identified": "blue",
         "right": True,
-        "evaluations": {"invert": 25.0, "null_text": 0.0, "edit": 65.0},
-        "rebuilt": 28.0,
+        "stage_unet_evaluations": {"invert": 25.0, "null_text": 0.0, "edit": 65.0},
+        "reconstruction_psnr": 28.0,
         "trace": (0.5, 0.25),
         "seconds": 1.0,
         "notes": ("a note",),
@@ -40,17 +51,20 @@ def record(**changes):
 
 def test_a_record_reads_back(tmp_path):
     store = Store(tmp_path)
-    store.put([record(), record(task="another", rebuilt=None)])
-    assert store.read("balanced") == {TASK.id: record(), "another": record(task="another", rebuilt=None)}
-    assert list(store) == [record(task="another", rebuilt=None), record()] and record().cost == 90
+    store.put([record(), record(task="another", reconstruction_psnr=None)])
+    assert store.read("balanced") == {TASK.id: record(), "another": record(task="another", reconstruction_psnr=None)}
+    assert (
+        list(store) == [record(task="another", reconstruction_psnr=None), record()]
+        and record().unet_evaluations_per_frame == 90
+    )
 
 
 def test_settings_stand_once_in_a_file(tmp_path):
     store = Store(tmp_path)
     store.put([record()])
-    store.put([record(task="another"), record(rebuilt=7.0)])
+    store.put([record(task="another"), record(reconstruction_psnr=7.0)])
     assert store.path("balanced").read_text().count("residual_window") == 1
-    assert store.read("balanced") == {TASK.id: record(rebuilt=7.0), "another": record(task="another")}
+    assert store.read("balanced") == {TASK.id: record(reconstruction_psnr=7.0), "another": record(task="another")}
 
 
 def test_records_of_other_settings_are_dropped(tmp_path):
@@ -62,8 +76,8 @@ def test_records_of_other_settings_are_dropped(tmp_path):
 
 def test_numbers_are_rounded_for_short_files(tmp_path):
     store = Store(tmp_path)
-    store.put([record(rebuilt=1 / 3)])
-    assert store.read("balanced")[TASK.id].rebuilt == 0.3333
+    store.put([record(reconstruction_psnr=1 / 3)])
+    assert store.read("balanced")[TASK.id].reconstruction_psnr == 0.3333
 
 
 def test_frames_are_kept_beside(tmp_path):
@@ -90,18 +104,27 @@ def test_a_damaged_line_counts_as_absent(tmp_path, damage):
     assert store.read("balanced") == {} and list(store) == []
 
 
-def test_a_fingerprint_names_what_a_result_depends_on():
-    balanced, paper = presets()[1], presets()[0]
-    known = fingerprint(balanced, TASK, "sha256:1")
-    assert known == fingerprint(replace(balanced, about="other words", name="another name"), TASK, "sha256:1")
-    others = {
-        fingerprint(paper, TASK, "sha256:1"),
-        fingerprint(balanced, TASK, "sha256:2"),
-        fingerprint(balanced, replace(TASK, target_prompt="another"), "sha256:1"),
-        fingerprint(replace(balanced, frames=4), TASK, "sha256:1"),
-        fingerprint(replace(balanced, fields={"steps": 7}), TASK, "sha256:1"),
-    }
-    assert len(others) == 5 and known not in others
+def test_a_record_is_of_what_its_result_depends_on():
+    paper, balanced, _ = presets()
+    made = record(settings=balanced.settings(), frames=balanced.frames, fingerprint=fingerprint(TASK))
+    assert made.is_of(balanced, TASK, "demo", "sha256:1")
+    assert made.is_of(replace(balanced, about="other words", name="another"), TASK, "demo", "sha256:1")
+    for other in (paper, replace(balanced, frames=4), replace(balanced, fields={"steps": 7})):
+        assert not made.is_of(other, TASK, "demo", "sha256:1")
+    assert not made.is_of(balanced, TASK, "demo", "sha256:2")
+    assert not made.is_of(balanced, replace(TASK, target_prompt="another"), "demo", "sha256:1")
+
+
+def test_a_setting_that_did_not_exist_then_stood_at_its_default():
+    kept = {"steps": 26}
+    assert same_settings(kept, {"steps": 26, "blend": EditRequest().blend})
+    assert not same_settings(kept, {"steps": 26, "blend": not EditRequest().blend})
+    assert not same_settings({**kept, "a_setting_that_went": 1}, {"steps": 26})
+
+
+def test_a_record_that_lacks_a_measure_is_not_complete():
+    older = {name: value for name, value in METRICS.items() if name not in ("sharpness", "color_error")}
+    assert record().complete and not record(metrics=older).complete
 
 
 def compared(tmp_path, **changes):
@@ -115,7 +138,9 @@ def test_equal_results_agree(tmp_path):
     assert differences([record(task="another")], Store(tmp_path)) == (0, [])
 
 
-@pytest.mark.parametrize("name", [n for n in TOLERANCES if n not in ("cost", "rebuilt")])
+@pytest.mark.parametrize(
+    "name", [n for n in TOLERANCES if n not in ("unet_evaluations_per_frame", "reconstruction_psnr")]
+)
 def test_a_number_may_differ_by_its_tolerance(tmp_path, name):
     within = {**METRICS, name: METRICS[name] + 0.9 * TOLERANCES[name]}
     beyond = {**METRICS, name: METRICS[name] - 1.1 * TOLERANCES[name]}
@@ -128,9 +153,11 @@ def test_a_number_may_differ_by_its_tolerance(tmp_path, name):
     ("changes", "said"),
     [
         ({"identified": "red", "right": False}, "recognised as red"),
-        ({"evaluations": {"edit": 91.0}}, "cost"),
-        ({"rebuilt": None}, "rebuilt is None"),
+        ({"stage_unet_evaluations": {"edit": 91.0}}, "unet_evaluations_per_frame"),
+        ({"reconstruction_psnr": None}, "reconstruction_psnr is None"),
         ({"fingerprint": "1" * 16}, "other settings"),
+        ({"revision": "sha256:2"}, "other settings"),
+        ({"settings": {"steps": 7}}, "other settings"),
     ],
 )
 def test_what_differs_is_said(tmp_path, changes, said):
@@ -138,13 +165,21 @@ def test_what_differs_is_said(tmp_path, changes, said):
     assert count == 1 and len(sentences) == 1 and said in sentences[0]
 
 
+def test_a_measure_that_the_committed_result_lacks_is_not_compared(tmp_path):
+    older = {name: value for name, value in METRICS.items() if name not in ("sharpness", "color_error")}
+    store = Store(tmp_path)
+    store.put([record(metrics=older)])
+    assert differences([record()], store) == (1, [])
+    assert differences([record(metrics={**METRICS, "psnr": 30.0})], store)[1]
+
+
 def test_the_committed_results_are_of_the_present_settings():
     known = {c.name: c for c in (*presets(), *baselines(), *FRAME_COUNTS)}
-    tasks = {task.id for task in load_tasks("report")}
+    tasks = {task.id: task for task in load_tasks("report")}
     for kept in Store(COMMITTED):
-        assert kept.task in tasks and kept.model == "demo"
+        assert kept.fingerprint == fingerprint(tasks[kept.task]) and kept.model == "demo"
         if kept.configuration != "paper_tuned":  # made by a search, not listed
-            wanted = {
-                k: list(v) if isinstance(v, tuple) else v for k, v in known[kept.configuration].settings().items()
-            }
-            assert kept.settings == wanted, f"{kept.configuration}: measure anew, its settings have changed"
+            wanted = rounded(known[kept.configuration].settings())
+            assert same_settings(kept.settings, wanted), (
+                f"{kept.configuration}: measure anew, its settings have changed"
+            )

@@ -29,6 +29,17 @@ def test_the_file_is_what_the_function_writes():
     assert make_tasks() == TASKS
 
 
+def test_another_seed_makes_other_clips_in_the_same_way():
+    other = load_tasks("report", 24, seed=7)
+    assert other == tuple(t for t in make_tasks(7) if t.half == "report")[:24]
+    assert Counter(task.kind for task in other) == dict.fromkeys(KINDS, 6)
+    assert not {t.source.seed for t in other} & {t.source.seed for t in TASKS}
+    assert all(task.source.seed >= UNSEEN_SEED for task in other)
+    assert load_tasks(seed=0) == TASKS
+    with pytest.raises(EditError, match="task-seed is -1"):
+        load_tasks(seed=-1)
+
+
 def test_both_halves_have_all_kinds_alike():
     counts = Counter((task.half, task.kind) for task in TASKS)
     assert len(TASKS) >= 48 and set(counts) == {(half, kind) for half in HALVES for kind in KINDS}

@@ -9,7 +9,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from editor.evaluation.cli import main
-from editor.evaluation.clip_score import ClipScore, score_result
+from editor.evaluation.judging import ClipScore, score_result
 from editor.events import EditError
 from editor.media import write_video
 from tests import tiny
@@ -38,10 +38,10 @@ def test_scores_are_cosines(folder):
     values = score(frames, "a red car")
     inputs = score.processor(text=["a red car"], images=list(frames), return_tensors="pt")
     with torch.no_grad():
-        outcome = score.model(**inputs)
+        scored = score.model(**inputs)
     scale = score.model.logit_scale.detach().exp()  # logits are cosines times this
-    assert values["clip_text"] == pytest.approx(float(100 * (outcome.logits_per_image / scale).mean()), abs=1e-3)
-    pictures = outcome.image_embeds
+    assert values["clip_text"] == pytest.approx(float(100 * (scored.logits_per_image / scale).mean()), abs=1e-3)
+    pictures = scored.image_embeds
     first, second = (float(torch.cosine_similarity(pictures[i], pictures[i + 1], dim=0)) for i in (0, 1))
     assert values["clip_frames"] == pytest.approx(50 * (first + second), abs=1e-3)
 

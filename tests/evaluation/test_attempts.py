@@ -1,11 +1,10 @@
-"""Answers to tasks: the yardsticks, the method through the stages of the pipeline, and what they cost."""
+"""Attempts at tasks: the yardsticks, the method through the stages of the pipeline, and what they cost."""
 
 import numpy as np
 import pytest
 
-from editor.evaluation.baselines import round_trip, sdedit
+from editor.evaluation.attempts import attempt, round_trip, sdedit
 from editor.evaluation.configurations import Configuration
-from editor.evaluation.run import run
 from editor.evaluation.tasks import draw, load_tasks
 from editor.stages.cache import InversionCache
 
@@ -21,47 +20,49 @@ def drawn(models):
 
 @pytest.fixture(scope="module")
 def edited(models):
-    return run(EDIT, TASKS, models)
+    return attempt(EDIT, TASKS, models)
 
 
 def test_the_untouched_clip_is_untouched(models, drawn):
-    outcomes = run(Configuration("untouched", "", "source", frames=2), TASKS, models)
-    assert [o.task for o in outcomes] == list(TASKS)
-    assert all(np.array_equal(o.frames, d.source) for o, d in zip(outcomes, drawn, strict=True))
-    assert all(o.evaluations == {} for o in outcomes)
+    attempts = attempt(Configuration("untouched", "", "source", frames=2), TASKS, models)
+    assert [o.task for o in attempts] == list(TASKS)
+    assert all(np.array_equal(o.frames, d.source) for o, d in zip(attempts, drawn, strict=True))
+    assert all(o.stage_unet_evaluations == {} for o in attempts)
 
 
 def test_round_trips_are_the_vaes(models, drawn):
-    clip = run(Configuration("vae", "", "vae", frames=2), TASKS, models)
-    truth = run(Configuration("truth", "", "truth", frames=2), TASKS, models)
+    clip = attempt(Configuration("vae", "", "vae", frames=2), TASKS, models)
+    truth = attempt(Configuration("truth", "", "truth", frames=2), TASKS, models)
     assert np.array_equal(clip[0].frames, round_trip(drawn[0].source, models))
     assert all(np.array_equal(o.frames, round_trip(d.truth, models)) for o, d in zip(truth, drawn, strict=True))
 
 
 def test_an_edit_has_frames_costs_and_a_trace(edited, drawn):
-    for outcome in edited:
-        assert outcome.frames.shape == drawn[0].source.shape and outcome.frames.dtype == np.uint8
-        assert len(outcome.trace) == 4 and min(outcome.trace) > 0
+    for made in edited:
+        assert made.frames.shape == drawn[0].source.shape and made.frames.dtype == np.uint8
+        assert len(made.trace) == 4 and min(made.trace) > 0
         # inversion 1 a step; source, guidance's base and target 3 a step
-        assert outcome.evaluations == {"invert": 4.0, "null_text": 0.0, "edit": 12.0}
-        assert outcome.seconds > 0
+        assert made.stage_unet_evaluations == {"invert": 4.0, "null_text": 0.0, "edit": 12.0}
+        assert made.seconds > 0
 
 
 def test_a_task_gives_the_same_alone(models, edited):
-    alone = run(EDIT, TASKS[1:2], models)[0]
+    alone = attempt(EDIT, TASKS[1:2], models)[0]
     # another batch size, another order of sums: a level at most after rounding
     assert np.abs(alone.frames.astype(int) - edited[1].frames).max() <= 1
-    assert alone.evaluations == edited[1].evaluations
+    assert alone.stage_unet_evaluations == edited[1].stage_unet_evaluations
 
 
 def test_inversions_are_shared_between_configurations(models, edited, tmp_path):
     cache = InversionCache(tmp_path, 10**9)
-    first = run(EDIT, TASKS, models, cache)
+    first = attempt(EDIT, TASKS, models, cache)
     stored = sorted(tmp_path.iterdir())
-    second = run(Configuration("weaker", "", fields={**STEPS, "guidance_scale": 3.0}, frames=2), TASKS, models, cache)
+    second = attempt(
+        Configuration("weaker", "", fields={**STEPS, "guidance_scale": 3.0}, frames=2), TASKS, models, cache
+    )
     assert len(stored) == 1 and sorted(tmp_path.iterdir()) == stored
     assert np.array_equal(first[0].frames, edited[0].frames)
-    assert second[0].evaluations["invert"] == 4.0  # counted although it came from the cache
+    assert second[0].stage_unet_evaluations["invert"] == 4.0  # counted although it came from the cache
     assert not np.array_equal(second[0].frames, first[0].frames)
 
 
@@ -69,7 +70,7 @@ def test_the_fit_of_the_null_text_is_counted_from_the_cache_too(models, tmp_path
     cache = InversionCache(tmp_path, 10**9)
     fields = {"inversion": "null_text", "guidance_base": "empty", "setting_guidance": 1.0, **STEPS}
     costs = [
-        run(Configuration("fit", "", fields=fields, frames=2), TASKS[:1], models, cache)[0].evaluations
+        attempt(Configuration("fit", "", fields=fields, frames=2), TASKS[:1], models, cache)[0].stage_unet_evaluations
         for _ in range(2)
     ]
     assert costs[0] == pytest.approx(costs[1]) and costs[0]["null_text"] > 0
@@ -77,19 +78,21 @@ def test_the_fit_of_the_null_text_is_counted_from_the_cache_too(models, tmp_path
 
 def test_the_loss_runs_where_it_is_asked_for(models, edited):
     fields = {**STEPS, "spatial_pixel_weight": 5.0, "spatial_every": 1}
-    outcome = run(Configuration("loss", "", fields=fields, frames=2), TASKS, models)
-    assert not np.array_equal(outcome[3].frames, edited[3].frames)
+    made = attempt(Configuration("loss", "", fields=fields, frames=2), TASKS, models)
+    assert not np.array_equal(made[3].frames, edited[3].frames)
 
 
-def test_rebuilding_is_measured_when_asked(models, edited):
-    outcome = run(Configuration("rebuilt", "", fields=STEPS, frames=2, rebuild=True), TASKS[:1], models)[0]
-    vae = run(Configuration("vae", "", "vae", frames=2), TASKS[:1], models)[0].frames
+def test_the_reconstruction_is_measured_when_asked(models, edited):
+    made = attempt(Configuration("checked", "", fields=STEPS, frames=2, check_reconstruction=True), TASKS[:1], models)[
+        0
+    ]
+    vae = attempt(Configuration("vae", "", "vae", frames=2), TASKS[:1], models)[0].frames
     from editor.evaluation.metrics import psnr
 
     clip = draw(TASKS[0], 2, models.native_size).source
     # pinned, guided away from the source prompt: the clip comes back exactly, up to the rounding of a level
-    assert outcome.rebuilt == pytest.approx(psnr(vae, clip), abs=0.05)
-    assert edited[0].rebuilt is None
+    assert made.reconstruction_psnr == pytest.approx(psnr(vae, clip), abs=0.05)
+    assert edited[0].reconstruction_psnr is None
 
 
 def test_sdedit_edits_every_frame_by_itself(models, drawn):
