@@ -69,7 +69,7 @@ def plan_interval(source: Probe, start: float, end: float | None, fps: float | N
     if count > max_frames:
         if end is not None and fps is not None:
             raise EditError(
-                f"{stop - start:g} s at {rate:g} frames per second is {count} frames; at most {max_frames} are allowed. "
+                f"{stop - start:g} s at {rate:g} frames per second is {count} frames; the limit is {max_frames}. "
                 f"Choose an interval of at most {max_frames / rate:.2g} s, fewer frames per second, or more frames."
             )
         if end is None:

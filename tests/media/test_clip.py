@@ -52,7 +52,7 @@ def test_with_an_end_the_rate_falls_until_the_frames_cover_the_interval_and_that
 
 
 def test_with_an_end_and_a_rate_too_many_frames_are_refused() -> None:
-    with pytest.raises(EditError, match=r"8 s at 8 frames per second is 64 frames; at most 16 .* at most 2 s"):
+    with pytest.raises(EditError, match=r"8 s at 8 frames per second is 64 frames; the limit is 16.* at most 2 s"):
         plan_interval(SOURCE, 0.0, 8.0, 8.0, 16)
 
 
