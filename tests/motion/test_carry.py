@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+
+from editor.motion import Change, Keyframes, agreed, carried, choose_keyframes, difference
+from editor.motion.carry import added
+from tests.motion.scenes import inverted_red, psnr, sliding, texture
+
+
+def carry(clip: np.ndarray, edit: np.ndarray, keyframes: Keyframes) -> list:
+    return list(carried(clip, keyframes, (difference(edit[i], clip[i]) for i in keyframes.indices)))
+
+
+def test_an_edit_follows_the_clips_motion():
+    clip = sliding(13, step=2.0)
+    edit = inverted_red(clip)
+    result = carry(clip, edit, Keyframes((0, 6, 12), (0, 0, 0), 13))
+    assert [i for i, c in enumerate(result) if c.keyframe] == [0, 6, 12]
+    between = [i for i in range(13) if i % 6]
+    held = np.mean([psnr(edit[i // 6 * 6], edit[i]) for i in between])
+    moved = np.mean([psnr(result[i].frame, edit[i]) for i in between])
+    assert moved > 30 > held + 8  # a resampled texture against one that stands still
+    assert max(c.unfollowed for c in result) < 0.02
+
+
+def test_keyframes_come_out_exactly_as_they_were_edited():
+    clip = sliding(7)
+    edit = inverted_red(clip)
+    result = carry(clip, edit, Keyframes((0, 3, 6), (0, 0, 0), 7))
+    assert all(np.array_equal(result[i].frame, edit[i]) for i in (0, 3, 6))
+
+
+def test_an_edit_that_changes_nothing_gives_the_clip_back():
+    clip = sliding(7)
+    result = carry(clip, clip, Keyframes((0, 3, 6), (0, 0, 0), 7))
+    assert all(np.array_equal(c.frame, frame) for c, frame in zip(result, clip, strict=True))
+
+
+def test_nothing_is_carried_over_a_cut():
+    first, second = sliding(6, seed=1), sliding(6, seed=2)
+    clip = np.concatenate([first, second])
+    edit = np.concatenate([first, np.clip(second.astype(int) + 90, 0, 255).astype(np.uint8)])  # only the second shot
+    keyframes = choose_keyframes(clip, stride=6)
+    result = carry(clip, edit, keyframes)
+    assert all(np.array_equal(result[i].frame, clip[i]) for i in range(6))
+    assert min(psnr(result[i].frame, edit[i]) for i in range(6, 12)) > 30
+
+
+def test_what_no_keyframe_shows_is_counted():
+    clip = np.repeat(texture(1).astype(np.uint8)[None], 3, axis=0)
+    clip[1, :, :64] = texture(9).astype(np.uint8)[:, :64]
+    result = carry(clip, clip, Keyframes((0, 2), (0, 0), 3))
+    assert 0.25 < result[1].unfollowed < 0.6  # half of the frame; some of it matches by chance
+
+
+def test_the_clips_own_size_may_be_larger_than_the_flows():
+    clip = sliding(3, step=4.0, height=120, width=640)
+    edit = inverted_red(clip)
+    result = carry(clip, edit, Keyframes((0, 2), (0, 0), 3))
+    assert result[1].frame.shape == clip[1].shape and psnr(result[1].frame, edit[1]) > 28
+
+
+def test_one_frame_and_two_frames():
+    clip = sliding(2)
+    edit = inverted_red(clip)
+    for frames in (1, 2):
+        result = carry(clip[:frames], edit, Keyframes(tuple(range(frames)), (0,) * frames, frames))
+        assert [np.array_equal(c.frame, e) for c, e in zip(result, edit, strict=False)] == [True] * frames
+
+
+def test_frames_that_run_out_are_an_error():
+    clip = sliding(4)
+    with pytest.raises(ValueError, match="end before keyframe 6"):
+        list(carried(clip, Keyframes((0, 6), (0, 0), 7), np.zeros((2, *clip[0].shape), np.float32)))
+
+
+def test_differences_are_rounded_into_range():
+    frame = np.array([[[250, 5, 100]]], np.uint8)
+    assert added(frame, np.array([[[20, -20, 0.6]]], np.float32)).tolist() == [[[255, 0, 101]]]
+
+
+def changes(clip: np.ndarray, edit: np.ndarray, shots: list[int]) -> list[Change]:
+    return [Change(s, c, difference(e, c)) for s, c, e in zip(shots, clip, edit, strict=True)]
+
+
+def test_agreement_leaves_an_edit_that_agrees_and_calms_one_that_flickers():
+    clip = sliding(5, step=2.0)
+    steady = np.full(clip.shape, 40, np.float32)
+    same = list(agreed([Change(0, c, d) for c, d in zip(clip, steady, strict=True)], radius=1))
+    assert len(same) == 5 and max(np.abs(d - 40).max() for d in same) < 1e-3
+    flicker = steady + np.array([20, -20, 20, -20, 20], np.float32)[:, None, None, None]
+    calm = list(agreed([Change(0, c, d) for c, d in zip(clip, flicker, strict=True)], radius=1))
+    assert np.std([d.mean() for d in calm]) < 0.5 * np.std([d.mean() for d in flicker])
+
+
+def test_agreement_with_radius_zero_changes_nothing():
+    clip = sliding(3)
+    given = changes(clip, inverted_red(clip), [0, 0, 0])
+    for before, after in zip(given, agreed(given, radius=0), strict=True):
+        assert np.array_equal(before.difference, after)
+
+
+def test_agreement_stays_within_a_shot():
+    clip = np.repeat(texture(1).astype(np.uint8)[None], 4, axis=0)
+    levels = np.float32([10, 10, 90, 90])[:, None, None, None] * np.ones(clip.shape, np.float32)
+    given = [Change(shot, c, d) for shot, c, d in zip([0, 0, 1, 1], clip, levels, strict=True)]
+    assert [float(d.mean()) for d in agreed(given, radius=2)] == pytest.approx([10, 10, 90, 90])
+
+
+def test_a_keyframe_sees_its_neighbours_up_to_the_radius():
+    clip = np.repeat(texture(1).astype(np.uint8)[None], 5, axis=0)
+    one = np.zeros(clip.shape, np.float32)
+    one[2] = 60.0
+    given = [Change(0, c, d) for c, d in zip(clip, one, strict=True)]
+    # equal frames are sure, so every neighbour weighs as much as the keyframe itself; the ends have fewer of them
+    assert [float(d.mean()) for d in agreed(given, radius=1)] == pytest.approx([0, 20, 20, 20, 0], abs=0.1)
+    assert [float(d.mean()) for d in agreed(given, radius=2)] == pytest.approx([20, 15, 12, 15, 20], abs=0.1)
+
+
+def test_a_negative_radius_is_refused():
+    with pytest.raises(ValueError, match="0 or more"):
+        list(agreed([], radius=-1))
