@@ -114,8 +114,8 @@ class EditError(Exception):
 
 DISK_FULL = "The disk is full. Please free some space on it, or try again later."
 OUT_OF_MEMORY = (
-    "There is not enough memory for this edit, even in the smallest pieces. Use fewer frames (max_frames), a smaller "
-    "picture (size) or fewer target prompts; on a GPU, EDITOR_OFFLOAD=model needs less as well."
+    "There is not enough memory for this edit. Use fewer frames (max_frames), a smaller picture (size) or fewer target "
+    "prompts; on a GPU, EDITOR_OFFLOAD=model needs less as well."
 )
 
 

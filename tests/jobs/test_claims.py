@@ -1,5 +1,6 @@
 """The store alone: who may run what, and what becomes of a job when its server is gone. No processes, no waits."""
 
+import json
 import sqlite3
 
 import pytest
@@ -157,6 +158,17 @@ def test_results_appear_whole(store):
     assert claims.finish(claim, (result(folder / "run-1"), result(folder / "run-1")), folder)
     assert store.view(job).results == (result(folder / "run-1"), result(folder / "run-1"))
     assert not claims.fail(claim, "too late"), "a final state stays"
+
+
+def test_results_that_an_older_version_stored_are_still_found(store):
+    job = waiting(store)
+    claims, folder = Claims(store, FOREVER), files.job_folder(store.data, job)
+    claims.finish(claims.take("device"), (result(folder / "run-1" / "0"),), folder)
+    old = [{"target": "a blue car", "edited": "run-1/0/edited.mp4", "manifest": "run-1/0/manifest.json", "summary": {}}]
+    with store.database.transaction() as db:
+        db.execute("UPDATE jobs SET results = ?", (json.dumps(old),))
+    (found,) = store.view(job).results
+    assert found.edited == folder / "run-1" / "0" / "edited.mp4"
 
 
 def test_secrets_and_addresses_are_not_kept(store):
