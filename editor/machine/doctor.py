@@ -124,24 +124,23 @@ def _memory(settings: Settings) -> list[Finding]:
 
 def _cost(settings: Settings) -> list[Finding]:
     """What a clip of the default size costs with each shape of checkpoint, by count and by this device's speed."""
-    request = EditRequest.from_preset()
-    frames = request.max_frames
-    work = planned_evaluations(dataclasses.replace(request, targets=("",)), [Outline.swap(request)])
     speed = measured_speed(choose_device(settings.device)[0])
     findings = []
     for name, shape, side in (("demo", "small", 96), ("sd15", "sd15", 512)):
+        request = EditRequest.from_preset(model=name, targets=("",))
+        work = planned_evaluations(request, [Outline.swap(request)])
         counts = run_flops(
             *meta_parts(shape),
             (side, side),
-            frames,
-            dataclasses.replace(request, targets=("",)),
+            request.max_frames,
+            request,
             before=work["invert"] + work["null_text"],
             edit=work["edit"],
             encoded=True,
         )
-        total = frames * (counts["unet"] + counts["vae"] + counts["spatial_loss"])
+        total = request.max_frames * (counts["unet"] + counts["vae"] + counts["spatial_loss"])
         text = (
-            f"{frames} frames, preset {request.preset}: {sum(work.values()):g} UNet evaluations per frame, "
+            f"{request.max_frames} frames, preset {request.preset}: {sum(work.values()):g} UNet evaluations per frame, "
             f"{total / 1e12:.3g} TFLOP, at best {clock(total / speed)} here"
         )
         findings.append(Finding(f"cost with {name}", text))
