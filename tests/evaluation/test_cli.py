@@ -99,14 +99,14 @@ def test_committed_results_are_compared(evaluate, tmp_path, monkeypatch):
 
 
 def test_tasks_of_another_seed_are_apart_and_in_the_report(evaluate, tmp_path):
-    code, out, err = evaluate("--tasks", "1", "--preset", "fast", "--task-seed", "7")
-    assert code == 0 and "4 results to measure" in err and "fast" in out
+    code, out, err = evaluate("--tasks", "1", "--only", "untouched", "--task-seed", "7")
+    assert code == 0 and "3 results to measure" in err and "untouched" in out
     assert "made with seed 7." in (tmp_path / "out" / "report-seed-7.html").read_text()
-    assert "0 results to measure" in evaluate("--tasks", "1", "--preset", "fast", "--task-seed", "7")[2]
-    evaluate("--tasks", "1", "--preset", "fast")
+    assert "0 results to measure" in evaluate("--tasks", "1", "--only", "untouched", "--task-seed", "7")[2]
+    evaluate("--tasks", "1", "--only", "untouched")
     text = (tmp_path / "out" / "report.html").read_text()
-    assert "fast, listed tasks" in text and "fast, seed 7" in text
-    records = [Store(tmp_path / "out" / "records" / part).read("fast") for part in ("", "seed-7")]
+    assert "untouched, listed tasks" in text and "untouched, seed 7" in text
+    records = [Store(tmp_path / "out" / "records" / part).read("untouched") for part in ("", "seed-7")]
     assert len({record["color-01"].fingerprint for record in records}) == 2
 
 
