@@ -1,0 +1,96 @@
+"""`read_edit`: what changes from one sentence to another, of which kind, and what must be kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from editor.reading.alignment import align, in_place
+from editor.reading.changes import SHAPED, Change, Kind, changes, parse
+from editor.reading.lexicon import bare
+from editor.reading.phrases import THINGS, Role
+
+MOST_WORDS = 80
+"""Words of a sentence that are compared: a text encoder reads 75 tokens, and a word has at least one."""
+
+
+class Shapes(StrEnum):
+    """Whether the source's shapes may be held."""
+
+    HELD = "held"
+    UNSURE = "unsure"
+    FREE = "free"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What two sentences say about an edit; indices count words between spaces.
+
+    `source`, `target`: the words that were compared. `pairs`: equal words as (source index, target index), in order.
+    `gone`, `new`: indices of the others. `changes`: what becomes what, and of which kind. `kind`: theirs, "same" without
+    any, "several" for different ones. `main`: indices in the source of the words that name the main thing; `kept`: those
+    that must stay as they are. `subject`: the new main thing's word, where another replaces it. `beside`: whether a new
+    word names what a preposition brings in. `shapes`: whether the source's shapes may be held.
+    """
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    pairs: tuple[tuple[int, int], ...]
+    gone: tuple[int, ...]
+    new: tuple[int, ...]
+    changes: tuple[Change, ...]
+    kind: Kind
+    main: tuple[int, ...]
+    kept: tuple[int, ...]
+    subject: str
+    beside: bool
+    shapes: Shapes
+
+
+@lru_cache(maxsize=512)
+def read_edit(source: str, target: str) -> Reading:
+    """Compare two sentences. Never raises; only their first `MOST_WORDS` words are read."""
+    ours, theirs = source.split()[:MOST_WORDS], target.split()[:MOST_WORDS]
+    pairs = align(ours, theirs)
+    if in_place(ours, theirs, pairs):
+        pairs = [(i, i) for i in range(len(ours)) if bare(ours[i]) == bare(theirs[i])]
+    stay, come = {i for i, _ in pairs}, {j for _, j in pairs}
+    gone = [i for i in range(len(ours)) if i not in stay]
+    new = [j for j in range(len(theirs)) if j not in come]
+    before, after = parse(ours), parse(theirs)
+    found = changes(before, after, gone, new)
+    main = tuple(before.heads(Role.MAIN))
+    subject = next((j for j in after.heads(*THINGS) if j in new), None)
+    exchanged = any(c.kind is Kind.SUBJECT and c.sure for c in found)
+    return Reading(
+        source=tuple(ours),
+        target=tuple(theirs),
+        pairs=tuple(pairs),
+        gone=tuple(gone),
+        new=tuple(new),
+        changes=found,
+        kind=_kind(found),
+        main=main,
+        kept=tuple(i for i in main if i in stay) if _only_place(found) else (),
+        subject=bare(theirs[subject]) if exchanged and subject is not None else "",
+        beside=any(after.is_head(j) and after.brought_in(j) for j in new),
+        shapes=_shapes(found),
+    )
+
+
+def _kind(found: Sequence[Change]) -> Kind:
+    kinds = {Kind.PLACE} if _only_place(found) else {change.kind for change in found}
+    return Kind.SAME if not kinds else kinds.pop() if len(kinds) == 1 else Kind.SEVERAL
+
+
+def _only_place(found: Sequence[Change]) -> bool:
+    """Whether another place is named and nothing else changes but for a time that is no longer told."""
+    placed = any(change.kind is Kind.PLACE and change.after for change in found)
+    return placed and all(c.kind is Kind.PLACE or (c.kind is Kind.TIME and not c.after) for c in found)
+
+
+def _shapes(found: Sequence[Change]) -> Shapes:
+    """Fails open: where it is unsure whether a shape changes it may."""
+    if any(change.kind in SHAPED and change.sure for change in found):
+        return Shapes.FREE
+    return Shapes.UNSURE if any(not c.sure for c in found) else Shapes.HELD
