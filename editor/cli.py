@@ -1,4 +1,4 @@
-"""The command line: python -m editor edit | doctor | bench | evaluate | demo.
+"""The command line: python -m editor edit | explain | doctor | bench | evaluate | demo.
 
 Results go to standard output, everything said on the way to standard error. Exit codes: 0 done, 1 could not be done
 (one sentence says why), 2 wrong usage, 130 interrupted.
@@ -10,6 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
+from editor import explain
 from editor.console import ProgressBar, quiet_libraries
 from editor.events import EditError, EditResult
 from editor.flags import add_request_flags, numbers_lines, request_from
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
             return import_module(DELEGATED[argv[0]][0]).main(argv[1:]) or 0
         args = _parser().parse_args(argv)
-        return {"edit": _edit, "doctor": _doctor, "bench": _bench}[args.command](args)
+        return {"edit": _edit, "explain": _explain, "doctor": _doctor, "bench": _bench}[args.command](args)
     except EditError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     edit.add_argument("--json", action="store_true", help="Print one JSON object instead of lines.")
     edit.add_argument("--no-cache", action="store_true", help="Neither read nor keep inversions on disk.")
     add_request_flags(edit)
+    explain.add_flags(commands.add_parser("explain", help="Say what two sentences are read as, and what that does."))
     doctor = commands.add_parser("doctor", help="Say what this machine can do.")
     doctor.add_argument("--selftest", action="store_true", help="Prove it: kernels, half precision, one edit, memory.")
     doctor.add_argument("--json", action="store_true", help="Print one JSON object instead of lines.")
@@ -87,6 +89,12 @@ def _edit(args: argparse.Namespace) -> int:
         print(json.dumps({"results": [_json(r) for r in results]}))
     else:
         _print_lines(results)
+    return 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    for line in explain.lines(args):
+        print(line)
     return 0
 
 

@@ -17,8 +17,10 @@ from editor.diffusion.models import choose_device, choose_dtype, describe_device
 from editor.events import EditError
 from editor.machine.shapes import meta_parts
 from editor.media import ffmpeg_path
-from editor.method.branches import Outline, planned_evaluations
+from editor.method.branches import planned_evaluations
+from editor.method.control import control
 from editor.method.flops import run_flops
+from editor.reading import read_edit
 from editor.request import EditRequest
 from editor.settings import Settings, variable
 from editor.stages.results import library_versions
@@ -124,11 +126,12 @@ def _memory(settings: Settings) -> list[Finding]:
 
 def _cost(settings: Settings) -> list[Finding]:
     """What a clip of the default size costs with each shape of checkpoint, by count and by this device's speed."""
+    swap = read_edit("a red car on the road", "a blue car on the road")
     speed = measured_speed(choose_device(settings.device)[0])
     findings = []
     for name, shape, side in (("demo", "small", 96), ("sd15", "sd15", 512)):
         request = EditRequest.from_preset(model=name, targets=("",))
-        work = planned_evaluations(request, [Outline.swap(request)])
+        work = planned_evaluations(request, [control(swap, request)])
         counts = run_flops(
             *meta_parts(shape),
             (side, side),

@@ -112,7 +112,7 @@ class Blend:
     def _found(self, index: int) -> tuple[torch.Tensor | None, ...]:
         """The maps (F, h, w) that show where target `index` is edited."""
         plan = self.plans[index]
-        if plan.kind == "same":
+        if plan.same:
             return ()
         if self.differences is not None:
             return (self.differences.target(index),)
@@ -131,7 +131,7 @@ class Blend:
             found = ("blend region by attention: a difference needs guidance away from the source prompt",)
         if mask is not None:
             return found
-        if plan.kind == "same":
+        if plan.same:
             return ("blend off: the two prompts say the same",)
         if kept is not None:
             part = f"{self.request.kept_window:.0%}"

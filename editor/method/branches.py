@@ -6,7 +6,7 @@ pushes away from end with guidance. `as_published` runs them all to the end, as 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol
 
 from editor.request import EditRequest, window_steps
 
@@ -14,30 +14,14 @@ BACKWARD = 1.08
 """Cost of a backward pass to the text embedding, in forward passes."""
 
 
-class Control(Protocol):
-    """What is needed of a `ControlPlan` here."""
+class Controlled(Protocol):
+    """What is needed of a `Control` or a `ControlPlan` here."""
 
     window: tuple[float, float]
     self_window: tuple[float, float]
     changed_source: tuple[int, ...]
     kept: tuple[int, ...]
     residual: float
-
-
-@dataclass(frozen=True)
-class Outline:
-    """Stands for a `ControlPlan` where work is counted before a tokenizer is loaded; unless told otherwise a swap."""
-
-    window: tuple[float, float]
-    self_window: tuple[float, float]
-    changed_source: tuple[int, ...] = (1,)
-    kept: tuple[int, ...] = ()
-    residual: float = 1.0
-
-    @classmethod
-    def swap(cls, request: EditRequest) -> Self:
-        """The commonest kind of edit at the request's settings."""
-        return cls((0.0, request.replace_window), request.self_attention_window)
 
 
 @dataclass(frozen=True)
@@ -73,7 +57,7 @@ def guidance_at(request: EditRequest, step: int) -> float:
     return request.guidance_scale if step in window_steps((0.0, request.guidance_stop), request.steps) else 1.0
 
 
-def row_schedule(request: EditRequest, plans: Sequence[Control]) -> tuple[Rows, ...]:
+def row_schedule(request: EditRequest, plans: Sequence[Controlled]) -> tuple[Rows, ...]:
     """The rows of every step."""
     source = source_steps(request, plans)
     rows = []
@@ -86,7 +70,7 @@ def row_schedule(request: EditRequest, plans: Sequence[Control]) -> tuple[Rows, 
     return tuple(rows)
 
 
-def source_steps(request: EditRequest, plans: Sequence[Control]) -> set[int]:
+def source_steps(request: EditRequest, plans: Sequence[Controlled]) -> set[int]:
     """The steps that run the source row.
 
     Its readers are the residual, the takeover of maps, self-attention that is not the target's own, and the maps
@@ -123,7 +107,7 @@ def seeks_region(request: EditRequest) -> str | None:
     return request.blend_region if from_source and guided else "attention"
 
 
-def keeps_thing(request: EditRequest, plan: Control) -> bool:
+def keeps_thing(request: EditRequest, plan: Controlled) -> bool:
     """Whether the main thing is held as it is while its place is exchanged."""
     return request.blend and request.kept_window > request.blend_start and bool(plan.kept)
 
@@ -146,7 +130,7 @@ def fitted_steps(request: EditRequest) -> range:
     return range(window.start, max(window.start, min(window.stop, guided.stop)))
 
 
-def planned_evaluations(request: EditRequest, plans: Sequence[Control]) -> dict[str, float]:
+def planned_evaluations(request: EditRequest, plans: Sequence[Controlled]) -> dict[str, float]:
     """UNet evaluations per frame of each stage; the null-text fit may stop early, so its number is an upper bound."""
     return {
         "invert": float(request.steps),

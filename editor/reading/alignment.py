@@ -1,7 +1,6 @@
 """Which words of two sentences stand for each other."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from editor.reading.lexicon import bare
 

@@ -33,7 +33,15 @@ KINDS = {
         *("atmospheric phenomenon/19", "storm/19", "illumination/26", "actinic radiation/19", "time/28", "season/28"),
     },
     "look": {
-        *("representation/6", "art/6", "art/4", "genre/6", "expressive style/10", "cartoon/10", "visual communication/10"),
+        *(
+            "representation/6",
+            "art/6",
+            "art/4",
+            "genre/6",
+            "expressive style/10",
+            "cartoon/10",
+            "visual communication/10",
+        ),
         *("movie/10", "genre/10", "artistic style/9", "print media/10", "visual property/7", "style/9"),
     },
     "colour": {"color/7", "chromatic color/7", "achromatic color/7"},

@@ -1,12 +1,12 @@
 """From two sentences' phrases to what changes: grouped by what the words do, and named by what they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from editor.reading.lexicon import pair_kind
-from editor.reading.phrases import THINGS, Phrase, Role, phrases
-from editor.reading.tags import ADJ, ADV, CONTENT, DET, ED, ING, NOUN, NUM, OF, PREP, PRON, VERB, Word, tagged
+from editor.reading.roles import Role
+from editor.reading.sentence import Sentence, Side
+from editor.reading.tags import ADJ, ADV, ED, ING, NOUN, NUM, PREP, VERB
 
 
 class Kind(StrEnum):
@@ -31,7 +31,9 @@ SETTINGS = (Kind.PLACE, Kind.TIME, Kind.LOOK)
 NEAR = frozenset("in on at by near beside onto inside within the a upon".split())
 """Prepositions that are exchanged without moving anything: "on the street", "in the street"."""
 TURNS = frozenset("up down forward backward backwards left right away toward towards off".split())
-WEATHER = frozenset("cloudy sunny rainy snowy foggy stormy clear overcast starry misty hazy dark cloudless bright".split())
+WEATHER = frozenset(
+    "cloudy sunny rainy snowy foggy stormy clear overcast starry misty hazy dark cloudless bright".split()
+)
 AGES = frozenset("old young ancient new baby elderly vintage antique".split())
 
 
@@ -46,108 +48,12 @@ class Change:
     action: bool = False
 
 
-@dataclass(frozen=True)
-class Sentence:
-    """A sentence's words and, for each of them, its phrase."""
-
-    words: tuple[Word, ...]
-    phrases: tuple[Phrase, ...]
-
-    def phrase(self, index: int) -> Phrase | None:
-        """The phrase with the word `index`, as one of its own words or of its prepositions."""
-        return next((p for p in self.phrases if index in p.words or index in p.links), None)
-
-    def role(self, index: int) -> Role:
-        """What the word's phrase tells."""
-        phrase = self.phrase(index)
-        return phrase.role if phrase else Role.NONE
-
-    def is_head(self, index: int) -> bool:
-        """Whether the word names its phrase."""
-        phrase = self.phrase(index)
-        return phrase is not None and index in phrase.heads
-
-    def brought_in(self, index: int) -> bool:
-        """Whether a preposition other than "of" brings in the word's phrase."""
-        phrase = self.phrase(index)
-        return phrase is not None and any(self.words[i].tag == PREP for i in phrase.links)
-
-    def heads(self, *roles: Role) -> list[int]:
-        """The words that name the phrases of these roles, in order."""
-        return [head for phrase in self.phrases if phrase.role in roles for head in phrase.heads]
-
-    def tells(self, index: int) -> bool:
-        """Whether the word tells something itself."""
-        return self.words[index].tag in CONTENT
-
-    def text(self, indices: Iterable[int]) -> str:
-        """These words as written, without punctuation around them."""
-        return " ".join(self.words[i].text.strip(".,;:!?") for i in sorted(indices))
-
-
-def parse(words: Sequence[str]) -> Sentence:
-    """Tag and divide a sentence."""
-    tags = tagged(words)
-    return Sentence(tags, tuple(phrases(tags)))
-
-
-@dataclass(frozen=True)
-class _Side:
-    """The changed words of one role in one sentence."""
-
-    sentence: Sentence
-    indices: tuple[int, ...]
-
-    @property
-    def told(self) -> list[int]:
-        return [i for i in self.indices if self.sentence.tells(i)]
-
-    @property
-    def heads(self) -> list[int]:
-        """The things named, those that "of" brings in included."""
-        return [i for i in self.told if self.sentence.is_head(i)]
-
-    @property
-    def named(self) -> list[str]:
-        """The things named, in their base form."""
-        return [self.sentence.words[i].base for i in self.heads]
-
-    @property
-    def words(self) -> list[Word]:
-        return [self.sentence.words[i] for i in self.told]
-
-    def bases(self, tags: tuple[str, ...]) -> list[str]:
-        return [w.base for w in self.words if w.tag in tags]
-
-    @property
-    def named_sort(self) -> bool:
-        """Whether one of the words and the noun behind it are one noun: "a polar bear"; colours do not count."""
-        words = self.sentence.words
-        pairs = [(words[i], words[i + 1]) for i in self.told if i + 1 < len(words) and words[i].entry.kind != "colour"]
-        return any(a.tag == ADJ and b.tag == NOUN and pair_kind(a.bare, b.bare) == "animal" for a, b in pairs)
-
-    @property
-    def in_name(self) -> bool:
-        """Whether one of the words and a noun behind it are a name."""
-        words = self.sentence.words
-        follower = {i: words[i + 1] for i in self.told if i + 1 < len(words) and words[i].tag == NOUN}
-        return any(words[i].capital and next_.capital and next_.tag == NOUN for i, next_ in follower.items())
-
-    def of_sky(self, other: "_Side") -> bool:
-        """Whether the words stand in a phrase on the sky."""
-        phrases_ = [s.sentence.phrase(i) for s in (self, other) for i in s.told]
-        sides = [s for s in (self, other) for _ in s.told]
-        return all(p and any(s.sentence.words[h].base == "sky" for h in p.heads) for p, s in zip(phrases_, sides, strict=True))
-
-    @property
-    def text(self) -> str:
-        shown = self.indices if self.told else ()
-        return self.sentence.text(shown)
-
-
 def changes(source: Sentence, target: Sentence, gone: Sequence[int], new: Sequence[int]) -> tuple[Change, ...]:
     """What becomes what. Words of one role on both sides are one change."""
-    here, there = ([side.words[i].base for i in range(len(side.words)) if i not in own and side.is_head(i)] for side, own in ((source, gone), (target, new)))
+    here, there = (
+        [side.words[i].base for i in range(len(side.words)) if i not in own and side.is_head(i)]
+        for side, own in ((source, gone), (target, new))
+    )
     gone = [i for i in gone if not (source.is_head(i) and source.words[i].base in there)]
     new = [j for j in new if not (target.is_head(j) and target.words[j].base in here)]
     found = []
@@ -155,8 +61,8 @@ def changes(source: Sentence, target: Sentence, gone: Sequence[int], new: Sequen
     roles = [r for r in order if any(source.role(i) is r for i in gone) or any(target.role(j) is r for j in new)]
     sides = {
         role: (
-            _Side(source, tuple(i for i in gone if source.role(i) is role)),
-            _Side(target, tuple(j for j in new if target.role(j) is role)),
+            Side(source, tuple(i for i in gone if source.role(i) is role)),
+            Side(target, tuple(j for j in new if target.role(j) is role)),
         )
         for role in roles
     }
@@ -178,10 +84,10 @@ def _merged(found: list[Change]) -> list[Change]:
     ]
 
 
-def _thing(before: _Side, after: _Side) -> Change | None:
+def _thing(before: Side, after: Side) -> Change | None:
     """A thing's phrase: another thing, one more or less, another number, or another quality."""
     if not before.told and not after.told:
-        return None
+        return _lacking(before, after)
     old, new = before.named, after.named
     if old and new:
         if old == new:
@@ -194,7 +100,16 @@ def _thing(before: _Side, after: _Side) -> Change | None:
     return _quality(before, after)
 
 
-def _come_or_gone(before: _Side, after: _Side) -> Change:
+def _lacking(before: Side, after: Side) -> Change | None:
+    """Only small words differ, which matters where one is "without"."""
+    lacks = [any(s.sentence.words[i].bare == "without" for i in s.indices) for s in (before, after)]
+    if lacks[0] == lacks[1]:
+        return None
+    kind = Kind.REMOVAL if lacks[1] else Kind.ADDITION
+    return Change(before.sentence.text(before.indices), after.sentence.text(after.indices), kind)
+
+
+def _come_or_gone(before: Side, after: Side) -> Change:
     """A thing on one side alone; with other qualities of the old one on the other side it is exchanged."""
     side, other, kind = (after, before, Kind.ADDITION) if after.heads else (before, after, Kind.REMOVAL)
     if other.told and any(w.tag == NOUN for w in other.words):
@@ -203,12 +118,12 @@ def _come_or_gone(before: _Side, after: _Side) -> Change:
     return _change(before, after, kind, sure=kinds != {""})
 
 
-def _renamed(before: _Side, after: _Side) -> bool:
+def _renamed(before: Side, after: Side) -> bool:
     """Whether the head stays and belongs to a name on one side only: "a man" to "Iron Man"."""
     return before.in_name != after.in_name
 
 
-def _quality(before: _Side, after: _Side) -> Change | None:
+def _quality(before: Side, after: Side) -> Change | None:
     """Another quality of a thing that stays: colour, material, size, number, or another sort of it."""
     words = [*before.words, *after.words]
     if any(w.tag == NUM for w in words):
@@ -226,12 +141,12 @@ def _quality(before: _Side, after: _Side) -> Change | None:
     return _change(before, after, Kind.COLOUR, sure=not any(w.bare in AGES for w in words))
 
 
-def _said(before: _Side, after: _Side) -> Change | None:
+def _said(before: Side, after: Side) -> Change | None:
     """A quality said behind the thing: "is red", "made of glass"."""
     return _change(before, after, Kind.COLOUR) if before.told or after.told else None
 
 
-def _action(before: _Side, after: _Side) -> Change | None:
+def _action(before: Side, after: Side) -> Change | None:
     """What is being done."""
     old, new = before.bases((VERB, ING, ED, ADV, NOUN, ADJ, NUM)), after.bases((VERB, ING, ED, ADV, NOUN, ADJ, NUM))
     if old == new:
@@ -240,14 +155,18 @@ def _action(before: _Side, after: _Side) -> Change | None:
     return _change(before, after, Kind.SHAPE)
 
 
-def _place(before: _Side, after: _Side) -> Change | None:
+def _place(before: Side, after: Side) -> Change | None:
     """Where it is."""
     if not before.told and not after.told:
-        links = {s.sentence.words[i].bare for s in (before, after) for i in s.indices if s.sentence.words[i].tag == PREP}
+        links = {
+            s.sentence.words[i].bare for s in (before, after) for i in s.indices if s.sentence.words[i].tag == PREP
+        }
         if links & TURNS:
             return Change(before.sentence.text(before.indices), after.sentence.text(after.indices), Kind.SHAPE)
         if links - NEAR:
-            return Change(before.sentence.text(before.indices), after.sentence.text(after.indices), Kind.PLACE, sure=False)
+            return Change(
+                before.sentence.text(before.indices), after.sentence.text(after.indices), Kind.PLACE, sure=False
+            )
         return None
     words = [*before.words, *after.words]
     if not before.heads and not after.heads and all(w.entry.kind == "colour" for w in words):
@@ -257,18 +176,23 @@ def _place(before: _Side, after: _Side) -> Change | None:
     heads = [s.sentence.words[i].entry.kind for s in (before, after) for i in s.heads]
     if before.heads and after.heads and all(kind in ("animal", "person", "clothing", "food") for kind in heads):
         return _change(before, after, Kind.SUBJECT)
-    return _change(before, after, Kind.PLACE, sure=not any(kind in ("animal", "thing", "food", "clothing", "look") for kind in heads))
+    return _change(
+        before,
+        after,
+        Kind.PLACE,
+        sure=not any(kind in ("animal", "thing", "food", "clothing", "look") for kind in heads),
+    )
 
 
-def _time(before: _Side, after: _Side) -> Change | None:
+def _time(before: Side, after: Side) -> Change | None:
     return _change(before, after, Kind.TIME) if before.told or after.told else None
 
 
-def _look(before: _Side, after: _Side) -> Change | None:
+def _look(before: Side, after: Side) -> Change | None:
     return _change(before, after, Kind.LOOK) if before.told or after.told else None
 
 
-def _change(before: _Side, after: _Side, kind: Kind, sure: bool = True) -> Change:
+def _change(before: Side, after: Side, kind: Kind, sure: bool = True) -> Change:
     return Change(before.text, after.text, kind, sure)
 
 

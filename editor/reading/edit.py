@@ -6,9 +6,11 @@ from enum import StrEnum
 from functools import lru_cache
 
 from editor.reading.alignment import align, in_place
-from editor.reading.changes import SHAPED, Change, Kind, changes, parse
+from editor.reading.changes import SETTINGS, SHAPED, Change, Kind, changes
 from editor.reading.lexicon import bare
-from editor.reading.phrases import THINGS, Role
+from editor.reading.meaning import Piece, meaning, pieces
+from editor.reading.roles import THINGS, Role
+from editor.reading.sentence import parse
 
 MOST_WORDS = 80
 """Words of a sentence that are compared: a text encoder reads 75 tokens, and a word has at least one."""
@@ -26,11 +28,12 @@ class Shapes(StrEnum):
 class Reading:
     """What two sentences say about an edit; indices count words between spaces.
 
-    `source`, `target`: the words that were compared. `pairs`: equal words as (source index, target index), in order.
-    `gone`, `new`: indices of the others. `changes`: what becomes what, and of which kind. `kind`: theirs, "same" without
-    any, "several" for different ones. `main`: indices in the source of the words that name the main thing; `kept`: those
-    that must stay as they are. `subject`: the new main thing's word, where another replaces it. `beside`: whether a new
-    word names what a preposition brings in. `shapes`: whether the source's shapes may be held.
+    `source`, `target`: the words that were compared. `pairs`: equal words as (source index, target index), in order;
+    `gone`, `new`: the indices of the others. `swaps`: single words are exchanged and the rest stands at its old place.
+    `changes`: what becomes what, and of which kind. `kind`: theirs, "same" without any, "several" for different ones.
+    `main`: words of the source that name the main thing; `kept`: those of them that must stay as they are. `subject`:
+    the new thing's word where one replaces another. `beside`: a new word names what a preposition brings in.
+    `shapes`: whether the source's shapes may be held. `meaning`: what changes, for a person.
     """
 
     source: tuple[str, ...]
@@ -38,6 +41,7 @@ class Reading:
     pairs: tuple[tuple[int, int], ...]
     gone: tuple[int, ...]
     new: tuple[int, ...]
+    swaps: bool
     changes: tuple[Change, ...]
     kind: Kind
     main: tuple[int, ...]
@@ -45,6 +49,25 @@ class Reading:
     subject: str
     beside: bool
     shapes: Shapes
+    meaning: str
+
+    @property
+    def only_setting(self) -> bool:
+        """Whether nothing but the place, the time or the look changes, comes or goes."""
+        return bool(self.changes) and all(change.kind in SETTINGS for change in self.changes)
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The words for the page's marks."""
+        return pieces(self.source, self.target, self.pairs)
+
+    def word(self, index: int) -> str:
+        """A word of the source without punctuation."""
+        return bare(self.source[index])
+
+    def named(self, indices: Sequence[int]) -> str:
+        """These words of the source as a list for a person."""
+        return " and ".join(self.word(i) for i in indices)
 
 
 @lru_cache(maxsize=512)
@@ -52,7 +75,8 @@ def read_edit(source: str, target: str) -> Reading:
     """Compare two sentences. Never raises; only their first `MOST_WORDS` words are read."""
     ours, theirs = source.split()[:MOST_WORDS], target.split()[:MOST_WORDS]
     pairs = align(ours, theirs)
-    if in_place(ours, theirs, pairs):
+    swaps = in_place(ours, theirs, pairs)
+    if swaps:
         pairs = [(i, i) for i in range(len(ours)) if bare(ours[i]) == bare(theirs[i])]
     stay, come = {i for i, _ in pairs}, {j for _, j in pairs}
     gone = [i for i in range(len(ours)) if i not in stay]
@@ -68,6 +92,7 @@ def read_edit(source: str, target: str) -> Reading:
         pairs=tuple(pairs),
         gone=tuple(gone),
         new=tuple(new),
+        swaps=swaps,
         changes=found,
         kind=_kind(found),
         main=main,
@@ -75,6 +100,7 @@ def read_edit(source: str, target: str) -> Reading:
         subject=bare(theirs[subject]) if exchanged and subject is not None else "",
         beside=any(after.is_head(j) and after.brought_in(j) for j in new),
         shapes=_shapes(found),
+        meaning=meaning(found, mostly=max(len(gone), len(new)) > len(pairs) + 1),
     )
 
 

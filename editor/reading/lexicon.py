@@ -13,7 +13,14 @@ from pathlib import Path
 FILE = Path(__file__).with_name("words.txt.gz")
 
 ENDINGS = (
-    *(("s", "n", ""), ("ses", "n", "s"), ("xes", "n", "x"), ("zes", "n", "z"), ("ches", "n", "ch"), ("shes", "n", "sh")),
+    *(
+        ("s", "n", ""),
+        ("ses", "n", "s"),
+        ("xes", "n", "x"),
+        ("zes", "n", "z"),
+        ("ches", "n", "ch"),
+        ("shes", "n", "sh"),
+    ),
     *(("men", "n", "man"), ("ies", "n", "y"), ("ves", "n", "f"), ("ves", "n", "fe")),
     *(("s", "v", ""), ("ies", "v", "y"), ("es", "v", "e"), ("es", "v", ""), ("ed", "v", "e"), ("ed", "v", "")),
     *(("ied", "v", "y"), ("ing", "v", "e"), ("ing", "v", ""), ("er", "a", ""), ("est", "a", ""), ("er", "a", "e")),
@@ -23,22 +30,27 @@ ENDINGS = (
 
 KINDS = {
     "look": (
-        "style styled aesthetic anime manga cyberpunk steampunk claymation pixel voxel render rendering cgi "
-        "ukiyo-e cinematic impressionism expressionism pointillism cubism surrealism minecraft pixar disney ghibli "
-        "effect filter toned styled themed inspired tone tones sepia monochrome grayscale greyscale bokeh animation 2d 3d 8k 4k hdr photo "
-        "sketch painting drawing watercolor watercolour cartoon photograph picture image illustration comic collage "
-        "graphic vector crayon pencil oil acrylic charcoal vintage retro closeup close-up video footage clip film "
-        "movie gif shot portrait view scene snapshot wallpaper resolution quality motion colors colours palette mosaic fresco engraving lithograph"
+        "2d 3d 4k 8k acrylic aesthetic animation anime bokeh cartoon cgi charcoal cinematic claymation clip "
+        "close-up closeup collage colors colours comic crayon cubism cyberpunk disney drawing effect engraving "
+        "expressionism film filter footage fresco ghibli gif graphic grayscale greyscale hdr illustration image "
+        "impressionism inspired lithograph manga minecraft monochrome mosaic motion movie oil painting palette "
+        "pencil photo photograph picture pixar pixel pointillism portrait quality render rendering resolution "
+        "retro scene sepia shot sketch snapshot steampunk style styled surrealism themed tone toned tones ukiyo-e "
+        "vector video view vintage voxel wallpaper watercolor watercolour"
     ),
     "time": (
-        "lighting sunlight moonlight daylight nighttime daytime lit fog foggy mist haze sunset sunrise dusk dawn noon "
-        "midnight morning evening night day rain snowfall snowstorm storm weather aurora thunderstorm sky skies lightning"
+        "aurora dawn day daylight daytime dusk evening fog foggy haze lighting lightning lit midnight mist "
+        "moonlight morning night nighttime noon rain skies sky snowfall snowstorm storm sunlight sunrise sunset "
+        "thunderstorm weather"
     ),
-    "material": "origami robot statue sculpture figurine statuette lego wood glass clay plasticine cardboard porcelain ceramic crochet yarn felt metal chrome jelly denim",
-    "thing": "lights clouds",
-    "clothing": "crown mask suit scarf sunglasses glasses helmet backpack cape necklace tuxedo hoodie kimono costume",
-    "colour": "gold golden silver orange beige turquoise teal maroon magenta cyan indigo crimson scarlet",
-    "place": "space outdoors indoors countryside seaside runway racetrack rooftop underwater background",
+    "material": (
+        "cardboard ceramic chrome clay crochet denim felt figurine glass jelly lego metal origami plasticine "
+        "porcelain robot sculpture statue statuette wood yarn"
+    ),
+    "thing": ("clouds lights"),
+    "clothing": ("backpack cape costume crown glasses helmet hoodie kimono mask necklace scarf suit sunglasses tuxedo"),
+    "colour": ("beige crimson cyan gold golden indigo magenta maroon orange scarlet silver teal turquoise"),
+    "place": ("background countryside indoors outdoors racetrack rooftop runway seaside space underwater"),
 }
 """Kinds of nouns where the table has none, or one that captions seldom mean."""
 
@@ -112,7 +124,9 @@ def _forms(word: str) -> list[tuple[str, str, str]]:
         for ending, part, replacement in ENDINGS:
             stem = word.removesuffix(ending) + replacement
             if word.endswith(ending) and len(stem) > 1:
-                cut = "s" if ending.endswith("s") else "ing" if ending == "ing" else "ed" if ending[-1] == "d" else ending
+                cut = (
+                    "s" if ending.endswith("s") else "ing" if ending == "ing" else "ed" if ending[-1] == "d" else ending
+                )
                 forms.append((stem, part, cut))
                 if ending in ("ed", "ing") and len(stem) > 3 and stem[-1] == stem[-2]:  # "running"
                     forms.append((stem[:-1], part, cut))

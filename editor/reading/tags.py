@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from editor.reading.lexicon import Entry, bare, pair_kind, look_up
+from editor.reading.lexicon import Entry, bare, look_up, pair_kind
 
 DET, NUM, ADJ, NOUN, VERB, ING, ED, BE, PREP, CONJ, CLAUSE, ADV, PRON, TO, OF, MARK = (
     *("det", "num", "adj", "noun", "verb", "ing", "ed", "be", "prep", "conj", "clause", "adv", "pron", "to", "of"),
@@ -103,7 +103,9 @@ def _tag(sentence: Sequence[str], entries: Sequence[Entry], before: Sequence[str
         return NUM if word.isdigit() else ADJ if _noun_follows(sentence, entries, i) else NOUN
     if word.endswith("ing") and len(word) > 4 and (entry.ending == "ing" or not entry.parts):
         return _ing(sentence, entries, before, i, last)
-    if (entry.ending in ("ed", "irr") and entry.has("v")) or (word.endswith("ed") and not entry.parts and len(word) > 4):
+    if (entry.ending in ("ed", "irr") and entry.has("v")) or (
+        word.endswith("ed") and not entry.parts and len(word) > 4
+    ):
         return _past(sentence, entries, before, i, last)
     if word.endswith("ly") and entry.has("r") and not entry.has("a"):
         return ADV
@@ -127,7 +129,11 @@ def _nominal(sentence: Sequence[str], entries: Sequence[Entry], i: int, last: st
         return ADV
     if "-" in entry.word and not entry.parts and not sentence[i][:1].isupper() and _noun_follows(sentence, entries, i):
         return ADJ
-    if not entry.parts and _noun_follows(sentence, entries, i) and entry.word.endswith(("y", "ic", "ish", "ful", "less", "en")):
+    if (
+        not entry.parts
+        and _noun_follows(sentence, entries, i)
+        and entry.word.endswith(("y", "ic", "ish", "ful", "less", "en"))
+    ):
         return ADJ
     return NOUN
 
@@ -151,7 +157,12 @@ def _ing(sentence: Sequence[str], entries: Sequence[Entry], before: Sequence[str
 def _past(sentence: Sequence[str], entries: Sequence[Entry], before: Sequence[str], i: int, last: str) -> str:
     """A past form: finite or participle behind its noun, a quality before it ("a flooded road")."""
     entry, follows = entries[i], _noun_follows(sentence, entries, i)
-    if entry.has("n") and entry.ending == "irr" and entry.parts["n"] >= entry.parts["v"] and last in (DET, ADJ, NUM, PREP):
+    if (
+        entry.has("n")
+        and entry.ending == "irr"
+        and entry.parts["n"] >= entry.parts["v"]
+        and last in (DET, ADJ, NUM, PREP)
+    ):
         return _nominal(sentence, entries, i, last)
     if last in (DET, ADJ, ADV, NUM, PREP, OF, CONJ, "") and follows:
         return ADJ
@@ -164,9 +175,7 @@ def _past(sentence: Sequence[str], entries: Sequence[Entry], before: Sequence[st
     return ED
 
 
-def _is_finite(
-    sentence: Sequence[str], entries: Sequence[Entry], before: Sequence[str], i: int, last: str
-) -> bool:
+def _is_finite(sentence: Sequence[str], entries: Sequence[Entry], before: Sequence[str], i: int, last: str) -> bool:
     """Whether the word is the finite verb of its clause: behind a subject, where none came before."""
     entry = entries[i]
     if not entry.has("v") and entry.parts:
@@ -185,7 +194,7 @@ def _is_finite(
     ends_in_s = entry.ending == "s" or entry.word.endswith("s")
     form_fits = (False in plurals and ends_in_s) or (True in plurals and entry.ending in ("", "irr"))
     plural = True in plurals
-    if not form_fits or _ends(sentence, i) and not entry.has("v"):
+    if not form_fits or (_ends(sentence, i) and not entry.has("v")):
         return False
     next_class = "" if _ends(sentence, i) else _closed_class(entries, i + 1)
     verb, noun = entry.parts.get("v", -1), entry.parts.get("n", -1)

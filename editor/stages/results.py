@@ -95,7 +95,7 @@ def manifest(session: Session, footage: Footage, edited: Edited, index: int) -> 
         "numbers": {"values": session.request.numbers(), "origin": session.request.origin()},
         "target": plan.target,
         "target_index": index,
-        "control": {"method": plan.method, "kind": plan.kind, "window": list(plan.window)},
+        "control": {"method": plan.method, **plan.control.explanation()},
         "blend_coverage": None if mask is None else float(mask.float().mean()),
         "model": _model(session.models),
         "versions": library_versions(),

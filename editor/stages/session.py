@@ -81,9 +81,9 @@ def reconstruction_request(request: EditRequest) -> EditRequest:
 def target_notes(session: Session, index: int, sampled: Sampled) -> tuple[str, ...]:
     """What there is to say about one target's prompt."""
     plan, said = session.plans[index], ()
-    if plan.kind == "same":
+    if plan.same:
         said = ("the target prompt says the same as the source prompt: this only reconstructs the clip",)
-    return (*said, *([plan.note] if plan.note else []), *sampled.notes[index])
+    return (*said, *([plan.control.note] if plan.control.note else []), *sampled.notes[index])
 
 
 def _embedded(request: EditRequest, models: Models) -> Conditioning:

@@ -82,7 +82,11 @@ class Clicks:
     def describe(self, chosen: Chosen | None, **form: Any) -> tuple:  # noqa: ANN401
         """What the words mean, what the presets and the edit cost, and what the button says."""
         source, model, wanted = form["source"], form["model"], split_targets(form["targets"])
-        advice = markup.advice(self.desk.advice(source, wanted), self.desk.warnings((source, *wanted), model))
+        try:
+            asked = build_request(form, chosen.interval if chosen else (0.0, None))
+        except EditError:  # a setting cannot be read, which its own field says
+            asked = EditRequest.from_preset(form["preset"], model=model)
+        advice = markup.advice(self.desk.advice(source, wanted, asked), self.desk.warnings((source, *wanted), model))
         label = texts.RUN if len(wanted) < 2 else texts.RUN_SEVERAL.format(n=len(wanted))
         estimate = ""
         choices = texts.preset_choices({})

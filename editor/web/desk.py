@@ -13,13 +13,15 @@ from pathlib import Path
 from editor.events import EditError
 from editor.jobs import JobService, JobView, UnknownJob, temporary_folder
 from editor.media import Interval, Limits, Probe, normalise, plan_interval, probe
+from editor.method.control import control
+from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
 from editor.web import texts
 from editor.web.estimate import Cost, Pace
 from editor.web.examples import Example, film, used_frames
 from editor.web.known import unknown_words
 from editor.web.view import Json, page_view, unknown_view
-from editor.web.words import beyond_budget, compare, marked
+from editor.web.words import beyond_budget, marked
 
 SHARED = ("source", "model", "start", "end", "fps", "max_frames", "size", "steps", "inversion", "inversion_prompt")
 """Settings that an inversion depends on, besides the clip's bytes."""
@@ -149,12 +151,16 @@ class Desk:
         """The visitor's edits, newest first, for the list below the page."""
         return [_history_row(job) for job in self.service.history(owner)] if owner else []
 
-    def advice(self, source: str, targets: Sequence[str]) -> list[Json]:
-        """For each target: its words marked against the source's, and what that means."""
+    def advice(self, source: str, targets: Sequence[str], request: EditRequest) -> list[Json]:
+        """For each target: its words marked against the source's, and what `request` makes of that."""
         if not source.strip():
             return []
-        compared = [compare(source, target) for target in targets]
-        return [{"marked": marked(c), "kind": str(c.kind), "meaning": c.meaning} for c in compared]
+        rows = []
+        for target in targets:
+            reading = read_edit(source, target)
+            meaning = control(reading, request).meaning
+            rows.append({"marked": marked(reading), "kind": str(reading.kind), "meaning": meaning})
+        return rows
 
     def warnings(self, prompts: Sequence[str], model: str) -> list[str]:
         """Words of the prompts that the model does not know or will not read."""

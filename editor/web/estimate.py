@@ -11,9 +11,10 @@ from pathlib import Path
 from threading import Lock
 
 from editor.media.files import replacing
-from editor.method.branches import Outline, planned_evaluations
+from editor.method.branches import planned_evaluations
+from editor.method.control import control
+from editor.reading import read_edit
 from editor.request import EditRequest
-from editor.web.words import compare
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +39,8 @@ class Cost:
 
 def planned(request: EditRequest) -> dict[str, float]:
     """UNet evaluations of one frame in the stages `invert`, `null_text` and `edit`, over all targets."""
-    return planned_evaluations(request, [_plan(request, target) for target in request.targets or (request.source,)])
-
-
-def _plan(request: EditRequest, target: str) -> Outline:
-    """As the method plans by tokens, only by words: close enough for an estimate."""
-    same_length = len(request.source.split()) == len(target.split())
-    gone = any(not piece.kept and piece.source for piece in compare(request.source, target).pieces)
-    window = (0.0, request.replace_window if same_length else request.refine_window)
-    return Outline(window, request.self_attention_window, (1,) if gone else ())
+    targets = request.targets or (request.source,)
+    return planned_evaluations(request, [control(read_edit(request.source, target), request) for target in targets])
 
 
 def evaluations(request: EditRequest, frames: int, reused: bool = False) -> float:

@@ -5,10 +5,11 @@ from typing import Any
 
 from editor.events import EditError, EditResult, Stage
 from editor.jobs import JobState, JobView
+from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
 from editor.web import texts
 from editor.web.estimate import planned
-from editor.web.words import compare, marked
+from editor.web.words import marked
 
 Json = dict[str, Any]
 
@@ -111,8 +112,8 @@ def _stage_weights(request: EditRequest) -> dict[Stage, float]:
 
 
 def _target(source: str, target: str) -> Json:
-    comparison = compare(source, target)
-    return {"text": target, "marked": marked(comparison), "kind": str(comparison.kind)}
+    reading = read_edit(source, target)
+    return {"text": target, "marked": marked(reading), "kind": str(reading.kind)}
 
 
 def _result(job: JobView, number: int, result: EditResult) -> Json:

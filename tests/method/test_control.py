@@ -1,0 +1,75 @@
+"""From a reading to steps, and that the plans of the evaluation's tasks stay what they were measured with."""
+
+import pytest
+
+from editor.evaluation.tasks import load_tasks
+from editor.method.control import control
+from editor.reading import read_edit
+from editor.request import EditRequest
+
+
+def chosen(source: str, target: str, preset: str = "balanced", **values: object):
+    return control(read_edit(source, target), EditRequest.from_preset(preset, **values))
+
+
+COLOUR = ("a red car on the road", "a blue car on the road")
+SUBJECT = ("a dog runs on the grass.", "a cat runs on the grass.")
+UNSURE = ("a jeep car on the road", "a sports car on the road")
+PLACE = ("a red car on the road", "a red car in the snow")
+
+
+@pytest.mark.parametrize("preset", ["balanced", "fast"])
+def test_shapes_are_held_for_a_colour_and_given_up_for_a_subject(preset):
+    colour, subject, unsure = (chosen(*pair, preset=preset) for pair in (COLOUR, SUBJECT, UNSURE))
+    assert (colour.window[1], colour.self_window) == (0.8, (0.0, 1.0))
+    assert subject.window[1] <= 0.5 and subject.self_window == (0.0, 0.0) and not subject.kept
+    assert unsure.window[1] <= 0.5 and unsure.self_window == (0.0, 0.5)
+
+
+def test_the_paper_knows_no_kinds_of_edits():
+    for pair in (COLOUR, SUBJECT, UNSURE, PLACE):
+        found = chosen(*pair, preset="paper")
+        assert (found.window, found.self_window, found.guidance, found.kept) == ((0.0, 0.8), (0.0, 0.0), 7.5, ())
+
+
+def test_a_pin_needs_the_blend_that_does_it():
+    assert chosen(*PLACE).kept == (2,)
+    assert chosen(*PLACE, blend=False).kept == chosen(*PLACE, kept_window=0.1).kept == ()
+
+
+def test_a_narrower_window_of_the_request_is_never_widened():
+    found = chosen(*UNSURE, replace_window=0.1, self_attention_window=(0.0, 0.2))
+    assert (found.window, found.self_window) == ((0.0, 0.1), (0.0, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (COLOUR, "“red” becomes “blue” (colour or quality). Shapes are held on all steps."),
+        (UNSURE, "shapes are held on the first half of the steps only"),
+        (SUBJECT, "Shapes may change; the layout of the clip is followed on the first 30% of the steps."),
+        (PLACE, "The car stays as in the clip on the first 60% of the steps."),
+    ],
+)
+def test_what_will_be_done_is_said(pair, said):
+    assert said in chosen(*pair).meaning
+
+
+@pytest.mark.parametrize("preset", ["balanced", "fast"])
+def test_the_plans_of_the_evaluations_tasks_stay(preset):
+    """What they were when the presets' numbers were found; see LOG.md, 2026-11-27."""
+    request = EditRequest.from_preset(preset)
+    scale = request.guidance_scale
+    for task in load_tasks():
+        found = control(read_edit(task.source_prompt, task.target_prompt), request)
+        window = request.replace_window if found.method == "replace" else request.refine_window
+        setting = (max(1.0, 0.8 * scale), bool(found.kept))
+        windows, strength = {
+            "color": ((window, 1.0), (scale, False)),
+            "subject": ((min(window, 0.3), 0.0), (scale, False)),
+            "place": ((window, 0.0), setting),
+            "look": ((window, 1.0), (setting[0], False)),
+        }[task.kind]
+        assert (found.window[1], found.self_window[1]) == windows, task
+        assert (found.guidance, bool(found.kept)) == strength, task
+        assert found.kept if task.kind == "place" and task.source.look == "plain" else True, task
