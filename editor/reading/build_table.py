@@ -127,10 +127,12 @@ def entry(lemma: str, listed: list[tuple[str, int, int]], known: dict[str, Synse
 
 def main(folder: str, exceptions: str, out: str) -> None:
     """Write the table."""
-    known = synsets(Path(folder))
+    known, found = synsets(Path(folder)), senses(Path(folder))
     lines, lemmas = [], set()
-    for lemma, listed in sorted(senses(Path(folder)).items()):
+    for lemma, listed in sorted(found.items()):
         scientific = all(known[key][0] in (5, 20) and known[key][1][0][:1].isupper() for key, _, _ in listed)
+        if " " in lemma and lemma.split()[1] in found:  # "arctic fox"
+            scientific = False
         line = entry(lemma, listed, known) if WORD.fullmatch(lemma) and not scientific else None
         if line:
             lines.append(line)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from editor.reading.lexicon import look_up
 from editor.reading.roles import Role
 from editor.reading.sentence import Sentence, Side
-from editor.reading.tags import ADJ, ADV, ED, ING, NOUN, NUM, PREP, VERB
+from editor.reading.tags import ADJ, ADV, ED, ING, NOUN, NUM, PREP, VERB, Word
 
 
 class Kind(StrEnum):
@@ -86,8 +87,10 @@ def _merged(found: list[Change]) -> list[Change]:
 
 def _thing(before: Side, after: Side) -> Change | None:
     """A thing's phrase: another thing, one more or less, another number, or another quality."""
+    if before.lacks != after.lacks:
+        return _change(before, after, Kind.REMOVAL if after.lacks else Kind.ADDITION)
     if not before.told and not after.told:
-        return _lacking(before, after)
+        return None
     old, new = before.named, after.named
     if old and new:
         if old == new:
@@ -98,15 +101,6 @@ def _thing(before: Side, after: Side) -> Change | None:
     if _renamed(before, after):
         return _change(before, after, Kind.SUBJECT)
     return _quality(before, after)
-
-
-def _lacking(before: Side, after: Side) -> Change | None:
-    """Only small words differ, which matters where one is "without"."""
-    lacks = [any(s.sentence.words[i].bare == "without" for i in s.indices) for s in (before, after)]
-    if lacks[0] == lacks[1]:
-        return None
-    kind = Kind.REMOVAL if lacks[1] else Kind.ADDITION
-    return Change(before.sentence.text(before.indices), after.sentence.text(after.indices), kind)
 
 
 def _come_or_gone(before: Side, after: Side) -> Change:
@@ -135,6 +129,8 @@ def _quality(before: Side, after: Side) -> Change | None:
         return _change(before, after, Kind.LOOK)
     if before.named_sort or after.named_sort:
         return _change(before, after, Kind.SUBJECT, sure=False)
+    if before.of_food and after.of_food:  # "a chocolate cake": another flavour
+        words = [w for w in words if w.entry.kind != "food"]
     sorts = [w for w in words if w.tag == NOUN and w.entry.kind not in ("material", "colour", "look", "time", "place")]
     if sorts:  # "a jeep car": another sort may have another shape
         return _change(before, after, Kind.SUBJECT, sure=False)
@@ -155,6 +151,12 @@ def _action(before: Side, after: Side) -> Change | None:
     return _change(before, after, Kind.SHAPE)
 
 
+def _of_surface(word: Word) -> bool:
+    """Whether the word is a colour or a material: "red", "marble", "wooden"."""
+    kind = look_up(word.bare.removesuffix("en")).kind if word.bare.endswith("en") else word.entry.kind
+    return kind in ("colour", "material")
+
+
 def _place(before: Side, after: Side) -> Change | None:
     """Where it is."""
     if not before.told and not after.told:
@@ -169,7 +171,7 @@ def _place(before: Side, after: Side) -> Change | None:
             )
         return None
     words = [*before.words, *after.words]
-    if not before.heads and not after.heads and all(w.entry.kind == "colour" for w in words):
+    if not before.heads and not after.heads and all(_of_surface(w) for w in words):
         return _change(before, after, Kind.COLOUR)
     if not before.heads and not after.heads and any(w.bare in WEATHER for w in words) and before.of_sky(after):
         return _change(before, after, Kind.TIME)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from editor.reading.alignment import align, in_place
+from editor.reading.alignment import align, in_place, respelt
 from editor.reading.changes import SETTINGS, SHAPED, Change, Kind, changes
 from editor.reading.lexicon import bare
 from editor.reading.meaning import Piece, meaning, pieces
@@ -82,7 +82,9 @@ def read_edit(source: str, target: str) -> Reading:
     gone = [i for i in range(len(ours)) if i not in stay]
     new = [j for j in range(len(theirs)) if j not in come]
     before, after = parse(ours), parse(theirs)
-    found = changes(before, after, gone, new)
+    old_spelling, new_spelling = respelt(ours, theirs, pairs)
+    told_gone = [i for i in gone if i not in old_spelling]
+    found = changes(before, after, told_gone, [j for j in new if j not in new_spelling])
     main = tuple(before.heads(Role.MAIN))
     subject = next((j for j in after.heads(*THINGS) if j in new), None)
     exchanged = any(c.kind is Kind.SUBJECT and c.sure for c in found)

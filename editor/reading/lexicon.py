@@ -39,7 +39,7 @@ KINDS = {
         "vector video view vintage voxel wallpaper watercolor watercolour"
     ),
     "time": (
-        "aurora dawn day daylight daytime dusk evening fog foggy haze lighting lightning lit midnight mist "
+        "aurora dawn day daylight daytime dusk evening fog foggy haze lighting lit midnight mist "
         "moonlight morning night nighttime noon rain skies sky snowfall snowstorm storm sunlight sunrise sunset "
         "thunderstorm weather"
     ),
@@ -47,9 +47,10 @@ KINDS = {
         "cardboard ceramic chrome clay crochet denim felt figurine glass jelly lego metal origami plasticine "
         "porcelain robot sculpture statue statuette wood yarn"
     ),
-    "thing": ("clouds lights"),
+    "thing": ("clouds lightning lights"),
     "clothing": ("backpack cape costume crown glasses helmet hoodie kimono mask necklace scarf suit sunglasses tuxedo"),
     "colour": ("beige crimson cyan gold golden indigo magenta maroon orange scarlet silver teal turquoise"),
+    "food": ("cake coffee orange-juice pie pizza salmon sandwich soup steak"),
     "place": ("background countryside indoors outdoors racetrack rooftop runway seaside space underwater"),
 }
 """Kinds of nouns where the table has none, or one that captions seldom mean."""

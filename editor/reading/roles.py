@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from editor.reading.lexicon import pair_kind
-from editor.reading.tags import BE, DET, ED, NOUN, NUM, OF, PRON, Word
+from editor.reading.tags import ADJ, BE, DET, ED, NOUN, NUM, OF, PRON, Word
 
 
 class Role(StrEnum):
@@ -75,7 +75,8 @@ class Context:
 
     def _kind(self, i: int) -> str:
         """The kind of the noun i, with the word before it where they are one noun."""
-        pair = pair_kind(self.words[i - 1].bare, self.words[i].bare) if i and not self.words[i - 1].mark else ""
+        joined = i > 0 and self.words[i - 1].tag in (ADJ, NOUN) and not self.words[i - 1].mark
+        pair = pair_kind(self.words[i - 1].bare, self.words[i].bare) if joined else ""
         return pair or self.words[i].entry.kind
 
     def role(self, run: Sequence[int], heads: Sequence[int]) -> Role:
@@ -155,6 +156,10 @@ class Context:
             return Role.TIME
         if self.verb is not None and self.verb.base in GAZE_VERBS:
             return Role.ACTION
+        if self.words[run[0]].bare in ("his", "her", "its", "their") or (
+            first == "on" and kind in ("animal", "person")
+        ):
+            return Role.BESIDE  # "in its mouth", "on a horse"
         if first in ("with", "without"):
             return Role.PLACE if kind == "place" else Role.BESIDE
         if (

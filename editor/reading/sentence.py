@@ -91,7 +91,18 @@ class Side:
         """Whether one of the words and the noun behind it are one noun: "a polar bear"; colours do not count."""
         words = self.sentence.words
         pairs = [(words[i], words[i + 1]) for i in self.told if i + 1 < len(words) and words[i].entry.kind != "colour"]
-        return any(a.tag == ADJ and b.tag == NOUN and pair_kind(a.bare, b.bare) == "animal" for a, b in pairs)
+        return any(a.tag in (ADJ, NOUN) and b.tag == NOUN and pair_kind(a.bare, b.bare) == "animal" for a, b in pairs)
+
+    @property
+    def lacks(self) -> bool:
+        """Whether the words say that something is not there."""
+        return any(self.sentence.words[i].bare == "without" for i in self.indices)
+
+    @property
+    def of_food(self) -> bool:
+        """Whether the words stand in phrases on food."""
+        heads = [h for i in self.told for h in self.sentence.phrase(i).heads]
+        return all(self.sentence.words[h].entry.kind == "food" for h in heads if h not in self.told)
 
     @property
     def in_name(self) -> bool:
@@ -110,5 +121,5 @@ class Side:
 
     @property
     def text(self) -> str:
-        shown = self.indices if self.told else ()
+        shown = self.indices if self.told or self.lacks else ()
         return self.sentence.text(shown)

@@ -121,7 +121,7 @@ def _nominal(sentence: Sequence[str], entries: Sequence[Entry], i: int, last: st
         follows = _noun_follows(sentence, entries, i)
         if not entry.has("n") or (follows and entry.parts["a"] + 1 >= entry.parts["n"]):
             return ADJ
-        if last == BE and entry.parts["a"] >= entry.parts["n"]:
+        if last in (BE, CONJ) and entry.parts["a"] >= entry.parts["n"]:
             return ADJ
         if entry.kind == "colour" and (follows or last in ("", ADJ, CONJ, BE)) and not (last == "" and i == 0):
             return ADJ
@@ -185,10 +185,11 @@ def _is_finite(sentence: Sequence[str], entries: Sequence[Entry], before: Sequen
     if last == NOUN and pair_kind(entries[i - 1].word, entry.word):  # "teddy bears"
         return False
     clause = _clause(sentence, before)
-    if any(tag in (VERB, BE) for tag in clause) or PREP in clause[-3:] or (CLAUSE not in before and PREP in clause):
+    if any(tag in (VERB, BE) for tag in clause):
         return False
+    behind = PREP in clause  # "a woman with long hair smiles"
     nouns = [entries[j] for j in range(i) if before[j] in (NOUN, PRON)][-1:]
-    if ING in clause or ED in clause:  # the subject may stand before "wearing gloves"
+    if behind or ING in clause or ED in clause:  # the subject may stand before "wearing gloves"
         nouns += [entries[j] for j in range(i - len(clause), i) if before[j] in (NOUN, PRON)][:1]
     plurals = {_is_plural(noun) or CONJ in clause for noun in nouns}
     ends_in_s = entry.ending == "s" or entry.word.endswith("s")
@@ -198,12 +199,17 @@ def _is_finite(sentence: Sequence[str], entries: Sequence[Entry], before: Sequen
         return False
     next_class = "" if _ends(sentence, i) else _closed_class(entries, i + 1)
     verb, noun = entry.parts.get("v", -1), entry.parts.get("n", -1)
+    following = None if next_class or _ends(sentence, i) else entries[i + 1]
+    if entry.has("n") and following and following.parts.get("v", -1) > following.parts.get("n", -1):
+        return False  # "rubber ducks swim"
+    if behind and not next_class and not _ends(sentence, i):
+        return False
     if next_class in (DET, NUM, PRON):
-        return True
+        return not behind or verb >= noun
     if not entry.parts:
-        return next_class == PREP and plural
+        return next_class == PREP and plural and not behind
     if next_class in (PREP, TO, ADV):
-        return verb + 3 >= noun
+        return verb + (0 if behind else 3) >= noun
     return verb >= noun if _ends(sentence, i) else verb > noun
 
 
