@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(ROOT.glob("editor/**/*.py"))
 MODULES = {file.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): file for file in FILES}
 ORDER = (
-    *("__main__", "cli", "evaluation", "web", "jobs", "machine", "demo", "pipeline", "stages", "method"),
+    *("__main__", "cli", "explain", "evaluation", "web", "jobs", "machine", "demo", "pipeline", "stages", "method"),
     *("flags", "console", "request", "presets", "options", "diffusion", "media", "motion", "reading"),
     *("settings", "events"),
 )
