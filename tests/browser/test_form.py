@@ -2,7 +2,7 @@
 
 import pytest
 
-from editor.request import PRESETS
+from editor.request import EditRequest
 from tests.web.serving import SOURCE, TARGET, WAITING
 
 PHONE = {"viewport": {"width": 390, "height": 800}, "is_mobile": True, "has_touch": True}
@@ -53,7 +53,7 @@ def test_presets_fill_the_settings_and_hide_those_without_effect(visit):
     page = visitor.open()
     page.get_by_role("button", name="Advanced").click()
     steps = page.locator("#set-steps input[type=number]")
-    assert steps.input_value() == str(PRESETS["balanced"]["steps"])
+    assert steps.input_value() == str(EditRequest.from_preset().steps)
     assert not page.locator("#set-null_text_inner_steps").is_visible()
     page.locator("#preset label").nth(2).click()
     page.wait_for_function("document.querySelector('#set-steps input[type=number]').value === '50'")

@@ -1,10 +1,18 @@
-"""Several server processes on one store, and what is left when one of them dies."""
+"""Many at once: several servers on one store, a crowd of visitors, and the lock that keeps one job on the device."""
 
 import os
 import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from editor.events import Cancelled, EditError
 from editor.jobs import JobState
-from tests.jobs.conftest import wait_for, wait_until
+from editor.jobs.perform import device_lock
+from tests.jobs.conftest import ROOT, wait_for, wait_until
 from tests.jobs.fake_engine import alive
 
 
@@ -98,3 +106,80 @@ def test_a_server_that_slept_through_its_lease_does_no_harm(house):
     assert done.results[0].edited.is_file()
     assert "OVERLAP" not in [word for word, _ in house.on_device()]
     assert os.path.basename(done.results[0].edited.parents[1].parent) == "run-2"
+
+
+def test_twenty_visitors_against_a_queue_of_eight(house):
+    service = house.service(queue_size=8).start()
+    first = house.submit(service, "steps=3 gate")
+    wait_for(lambda: house.runs(first.id))
+    together = threading.Barrier(20)
+
+    def visit(number):
+        together.wait()
+        try:
+            return house.submit(service, f"steps={2 + number % 3}")
+        except EditError as refusal:
+            return str(refusal)
+
+    with ThreadPoolExecutor(20) as visitors:
+        answers = list(visitors.map(visit, range(20)))
+    refusals = [answer for answer in answers if isinstance(answer, str)]
+    jobs = [answer for answer in answers if not isinstance(answer, str)]
+    assert len(jobs) == 8 and len(refusals) == 12
+    assert all(text.startswith("The queue is full: 8 edits are waiting.") for text in refusals)
+    assert service.view(first.id).state is JobState.RUNNING, "all were answered while the first job still ran"
+    house.open_gate()
+    for job in (first, *jobs):
+        wait_until(service, job, JobState.DONE)
+    log = house.on_device()
+    assert [word for word, _ in log] == ["begin", "end"] * 9, "never two jobs on the device"
+    places = sorted(jobs, key=lambda job: service.view(job.id).started)
+    assert [job.id for job in places] == [name for word, name in log[2:] if word == "begin"]
+
+
+# --- the device lock: exclusive between threads and processes, free when its holder is gone
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from editor.jobs.perform import device_lock
+with device_lock(Path(sys.argv[1]), lambda: False):
+    sys.stdout.write("held\\n"); sys.stdout.flush()
+    time.sleep(600)
+"""
+
+
+def taken(path):
+    """Whether somebody holds the lock: waiting for it is given up at once."""
+    try:
+        with device_lock(path, lambda: True):
+            return False
+    except Cancelled:
+        return True
+
+
+def test_one_holder_at_a_time(tmp_path):
+    path = tmp_path / "device.lock"
+    with device_lock(path, lambda: False):
+        assert taken(path)
+        assert not taken(tmp_path / "other.lock")
+    assert not taken(path)
+
+
+def test_an_error_frees_it(tmp_path):
+    path = tmp_path / "device.lock"
+    with pytest.raises(KeyError), device_lock(path, lambda: False):
+        raise KeyError
+    assert not taken(path)
+
+
+def test_a_killed_process_frees_it(tmp_path):
+    path = tmp_path / "device.lock"
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    assert taken(path)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert not taken(path)
