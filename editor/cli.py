@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted: nothing unfinished was kept", file=sys.stderr)
+        print("\ninterrupted: unfinished results were discarded", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -52,14 +52,16 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=text, add_help=False)
     edit = commands.add_parser("edit", help="Edit a clip: one folder of results per --target.")
     edit.add_argument("clip", type=Path, help="The video file.")
-    edit.add_argument("--out", type=Path, default=Path("results"), help="Folder of the results (default results).")
-    edit.add_argument("--check", action="store_true", help="Also measure how well the clip itself is rebuilt.")
+    edit.add_argument("--out", type=Path, default=Path("results"), help="Folder for the results (default results).")
+    edit.add_argument("--check", action="store_true", help="Also measure how well the clip itself is reconstructed.")
     edit.add_argument("--json", action="store_true", help="Print one JSON object instead of lines.")
-    edit.add_argument("--no-cache", action="store_true", help="Neither read nor keep inversions on disk.")
+    edit.add_argument("--no-cache", action="store_true", help="Neither read nor store cached inversions.")
     add_request_flags(edit)
-    explain.add_flags(commands.add_parser("explain", help="Say what two sentences are read as, and what that does."))
-    doctor = commands.add_parser("doctor", help="Say what this machine can do.")
-    doctor.add_argument("--selftest", action="store_true", help="Prove it: kernels, half precision, one edit, memory.")
+    explain.add_flags(
+        commands.add_parser("explain", help="Show how two sentences are read, and what follows from that.")
+    )
+    doctor = commands.add_parser("doctor", help="Report what this machine can do.")
+    doctor.add_argument("--selftest", action="store_true", help="Test it: kernels, half precision, one edit, memory.")
     doctor.add_argument("--json", action="store_true", help="Print one JSON object instead of lines.")
     bench = commands.add_parser("bench", help="Measure work, speed and memory, as ratios within one run.")
     bench.add_argument("--only", nargs="+", choices=BENCH_TOPICS, default=BENCH_TOPICS, help="Parts to measure.")

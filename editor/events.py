@@ -112,10 +112,10 @@ class EditError(Exception):
     """Something a person can mend: the text names what was given, what is allowed and what to do next."""
 
 
-DISK_FULL = "The disk is full. Please free some space on it, or try again later."
+DISK_FULL = "The disk is full. Please free some space, or try again later."
 OUT_OF_MEMORY = (
     "There is not enough memory for this edit. Use fewer frames (max_frames), a smaller picture (size) or fewer target "
-    "prompts; on a GPU, EDITOR_OFFLOAD=model needs less as well."
+    "prompts; on a GPU, EDITOR_OFFLOAD=model helps as well."
 )
 
 

@@ -37,7 +37,7 @@ class EditRequest:
     preset: str = option("balanced", "Which preset the method's numbers come from.", advanced=False)
     strength: str = option(
         "normal",
-        "How far the edit may go: scales guidance and the windows that hold the source together.",
+        "How far the edit may go: scales guidance, and the windows that hold the source, together.",
         choices=STRENGTHS,
         advanced=False,
     )
@@ -60,10 +60,10 @@ class EditRequest:
     negative_prompt: str = option("", "What the result should avoid; overrides the source prompt as guidance base.")
     steps: int = option(25, "Denoising steps.", low=1, high=200)
     guidance_scale: float = option(7.5, "How strongly the prompt steers; 1 is no guidance.", low=1.0, high=20.0)
-    guidance_stop: float = option(1.0, "Part of the steps after which guidance ends.", low=0.0, high=1.0)
+    guidance_stop: float = option(1.0, "Fraction of the steps after which guidance ends.", low=0.0, high=1.0)
     guidance_quantile: float = option(
         0.0,
-        "Share of each frame's smallest guidance values that is left out (ProxNPI), against garish colours.",
+        "Share of each frame's smallest guidance values that is dropped (ProxNPI), against garish colours.",
         low=0.0,
         high=0.95,
     )
@@ -75,7 +75,7 @@ class EditRequest:
     residual: float = option(1.0, "Share of the source row's error given to the target (pinned).", low=0.0, high=1.0)
     residual_window: Window = option((0.0, 1.0), "Steps on which that share is given.", low=0.0, high=1.0)
     shape_residual: float = option(
-        1.0, "What part of it where a thing is replaced by another shape.", low=0.0, high=1.0
+        1.0, "How much of that share is left where a thing is replaced by another shape.", low=0.0, high=1.0
     )
     guidance_base: str = option("source", "What guidance pushes away from.", choices=("empty", "source"))
     self_attention: str = option(
@@ -85,7 +85,7 @@ class EditRequest:
     )
     self_attention_window: Window = option((0.0, 1.0), "Steps on which this applies.", low=0.0, high=1.0)
     self_attention_cells: int = option(
-        0, "Only in layers of at most so many cells per side; 0: in all layers.", low=0, high=256
+        0, "Only in layers of at most this many cells per side; 0: in all layers.", low=0, high=256
     )
 
     as_published: bool = option(
@@ -100,26 +100,28 @@ class EditRequest:
     )
 
     replace_window: float = option(
-        0.8, "Part of the steps with the source's text maps when words are swapped.", low=0.0, high=1.0
+        0.8, "Fraction of the steps that use the source's text maps when words are swapped.", low=0.0, high=1.0
     )
     refine_window: float = option(
-        0.4, "Part of the steps with the source's text maps when words are added.", low=0.0, high=1.0
+        0.4, "Fraction of the steps that use the source's text maps when words are added.", low=0.0, high=1.0
     )
     subject_window: float = option(
-        0.3, "The same, at most, where the main thing is replaced by another shape.", low=0.0, high=1.0
+        0.3, "Upper limit of that fraction where the main thing is replaced by another shape.", low=0.0, high=1.0
     )
-    shape_window: float = option(1.0, "The same, at most, where the words bring any other shape.", low=0.0, high=1.0)
+    shape_window: float = option(
+        1.0, "Upper limit of that fraction where the words bring in any other shape.", low=0.0, high=1.0
+    )
     subject_guidance: float = option(
-        1.0, "How many times stronger guidance is where the main thing is replaced.", low=0.1, high=10.0
+        1.0, "Factor on the guidance scale where the main thing is replaced.", low=0.1, high=10.0
     )
     setting_guidance: float = option(
         0.8,
-        "How many times as strong guidance is where only the place, the time or the look changes.",
+        "Factor on the guidance scale where only the place, the time or the look changes.",
         low=0.1,
         high=10.0,
     )
     word_weights: Mapping[str, float] = option(
-        dict, "Strength of single target words, e.g. snow=1.5.", low=-5.0, high=10.0
+        dict, "Strength of individual target words, e.g. snow=1.5.", low=-5.0, high=10.0
     )
 
     blend: bool = option(True, "Keep the source outside the changed words' region.")
@@ -128,26 +130,26 @@ class EditRequest:
         "How that region is found: by the words' attention, or by where the two prompts' predictions differ.",
         choices=("attention", "difference"),
     )
-    blend_threshold: float = option(0.3, "Map value from which a place counts as changed.", low=0.0, high=1.0)
-    blend_start: float = option(0.2, "Part of the steps after which the blend begins.", low=0.0, high=1.0)
+    blend_threshold: float = option(0.3, "Map value from which a position counts as changed.", low=0.0, high=1.0)
+    blend_start: float = option(0.2, "Fraction of the steps after which the blend begins.", low=0.0, high=1.0)
     kept_window: float = option(
         0.6,
-        "Part of the steps on which the main thing stays as it is in a new place.",
+        "Fraction of the steps on which the main thing is kept unchanged in a new place.",
         low=0.0,
         high=1.0,
     )
     kept_threshold: float = option(
-        0.45, "Value of its word's map from which a place belongs to the main thing.", low=0.05, high=0.95
+        0.45, "Value of its word's map from which a position belongs to the main thing.", low=0.05, high=0.95
     )
     setting_limit: float = option(
         0.33,
-        "Part of the picture up to which a new place, time or look counts as a region; beyond it, as all of it.",
+        "A new place, time or look that covers more than this part of the picture may change all of it.",
         low=0.0,
         high=1.0,
     )
     keep_detail: bool = option(True, "Give the clip's own detail back where the edit changed nothing.")
     spatial_pixel_weight: float = option(0.0, "Weight of the pixel difference to the source.", low=0.0, high=100.0)
-    spatial_gradient_weight: float = option(0.0, "Weight of the difference of image gradients.", low=0.0, high=100.0)
+    spatial_gradient_weight: float = option(0.0, "Weight of the difference in image gradients.", low=0.0, high=100.0)
     spatial_window: Window = option((0.6, 1.0), "Steps on which the spatial loss acts.", low=0.0, high=1.0)
     spatial_every: int = option(3, "The spatial loss acts on every k-th step of its window.", low=1, high=50)
 

@@ -28,7 +28,7 @@ class Intake:
     def normalise(self, raw: Path, clip: Path, request: EditRequest) -> None:
         """Write `raw` as `clip`. `raw` is read by a bounded process only and never copied. Raises `EditError`."""
         if not self._turn.acquire(timeout=_PATIENCE):
-            raise EditError("Many clips are being uploaded at this moment. Please try again in a minute.")
+            raise EditError("Many clips are being uploaded right now. Please try again in a minute.")
         try:
             clip.parent.mkdir(mode=0o700, exist_ok=True)
             source = normalise(raw, clip, self._limits)
@@ -42,7 +42,7 @@ class Intake:
         try:
             files.share(other, clip)
         except FileNotFoundError:
-            raise EditError("The clip is no longer kept. Please upload it again.") from None
+            raise EditError("The clip has been deleted. Please upload it again.") from None
         plan_interval(probe(clip), request.start, request.end, request.fps, request.max_frames)
 
 
@@ -79,7 +79,7 @@ def check_disk(settings: Settings) -> None:
     """Raise `EditError` when the disk is too full for another job."""
     free = files.free_mb(settings.data)
     if free < settings.disk_floor_mb:
-        raise EditError("The server's disk is nearly full, so it takes no new edits now. Please try again later.")
+        raise EditError("The server's disk is nearly full, so it accepts no new edits for now. Please try again later.")
 
 
 def _check_most(what: str, given: int, most: int) -> None:

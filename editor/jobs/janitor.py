@@ -1,4 +1,4 @@
-"""Keeps the disk from filling: results leave by age and by disk budget, and nothing half-made stays."""
+"""Keeps the disk from filling: results are deleted by age and by disk budget, and nothing half-made stays."""
 
 import logging
 import sqlite3
@@ -81,7 +81,7 @@ class Janitor:
                 self.sweep()
             except (OSError, sqlite3.Error, EditError):
                 if not self._leaving.is_set():
-                    log.exception("the janitor failed; going on")
+                    log.exception("the janitor failed; continuing")
             self._leaving.wait(self.timing.sweep)
 
 

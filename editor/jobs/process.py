@@ -37,7 +37,7 @@ class ProcessExecutor:
         """Compute `task` in the worker. One that does not stop within the grace time, or falls silent, is killed."""
         worker = self._living()
         if worker is None:
-            return Outcome(Ending.LOST, message="the executor is closed")
+            return Outcome(Ending.LOST, message="the executor has been closed")
         worker.send(Run(slot, task))
         asked: float | None = None
         while True:
@@ -110,7 +110,7 @@ class Worker:
             self._process.stdin.write(encode(message))
             self._process.stdin.flush()
         except (OSError, ValueError):  # ValueError: closed on our side by kill()
-            log.info("worker process %d did not take %s", self._process.pid, type(message).__name__)
+            log.info("worker process %d did not accept %s", self._process.pid, type(message).__name__)
 
     def receive(self, seconds: float) -> Message | None:
         """The next thing it said, None when it says nothing for `seconds`. Raises `EOFError` when it is gone."""
@@ -142,7 +142,7 @@ class Worker:
             try:
                 message = decode(line)
             except (ValueError, KeyError, TypeError):
-                log.exception("worker process %d said something unreadable", self._process.pid)
+                log.exception("worker process %d sent an unreadable message", self._process.pid)
                 continue
             if not isinstance(message, Beat):
                 self._inbox.put(message)

@@ -81,7 +81,7 @@ class Runner:
             try:
                 worked = self.run_next(slot)
             except Exception:
-                log.exception("the runner of %s failed; going on", slot)
+                log.exception("the runner of %s failed; continuing", slot)
                 worked = False
             if not worked:
                 self._wake.wait(self.timing.poll)

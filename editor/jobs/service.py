@@ -192,7 +192,7 @@ def stop_on_sigterm(service: JobService) -> None:
             os._exit(0)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        log.info("SIGTERM: handing the running job back")
+        log.info("SIGTERM: returning the running job to the queue")
         last_resort = threading.Timer(9.5, os._exit, args=(1,))
         last_resort.daemon = True
         last_resort.start()

@@ -111,7 +111,7 @@ class Store:
         known = files.is_id(job_id)
         rows = self.database.read("SELECT * FROM jobs WHERE id = ? AND ready = 1", job_id) if known else []
         if not rows:
-            raise UnknownJob("There is no such edit here. It may have been deleted, or removed because of its age.")
+            raise UnknownJob("There is no such edit here. It may have been deleted by its owner, or have expired.")
         return rows[0]
 
     def _view(self, row: sqlite3.Row, owner: str | None) -> JobView:
@@ -175,8 +175,8 @@ def _refuse_when_full(db: sqlite3.Connection, owner: str, address: str, settings
     active = count("state IN ('queued', 'running') AND address = ?", address) if address else 0
     if active >= settings.jobs_per_address:
         raise EditError(
-            f"{active} edits from your network are already waiting or running, and {settings.jobs_per_address} are "
-            "allowed at once. Please try again when one has finished."
+            f"{active} edits from your network are already waiting or running; the limit is "
+            f"{settings.jobs_per_address}. Please try again when one has finished."
         )
     queued = count("state = 'queued'")
     if queued >= settings.queue_size:

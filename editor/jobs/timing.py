@@ -28,6 +28,6 @@ class Timing:
     sweep: float = 60.0
     """Between two rounds of the janitor."""
     upload: float = 2 * 3600.0
-    """Age at which temporary uploads leave."""
+    """Age at which temporary uploads are deleted."""
     reservation: float = 300.0
     """Age at which a place in the queue whose upload was never finished is given free (its server died)."""

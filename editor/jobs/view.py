@@ -79,4 +79,4 @@ class Health:
 
 
 class UnknownJob(EditError):
-    """No job has this id: it never existed, was deleted, or left by age."""
+    """No job has this id: it never existed, was deleted, or has expired."""

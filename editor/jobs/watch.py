@@ -18,9 +18,9 @@ class Reason(Enum):
     """Why a running job was asked to stop."""
 
     CANCEL = "its owner asked"
-    LIMIT = "it overran the time limit"
-    LOST = "another server has taken it over"
-    SHUTDOWN = "this server shuts down"
+    LIMIT = "it exceeded the time limit"
+    LOST = "another server took it over"
+    SHUTDOWN = "this server is shutting down"
 
 
 class Watch:
@@ -60,7 +60,7 @@ class Watch:
         """Ask the run to stop. The first reason stands."""
         if self.reason is None:
             self.reason = reason
-            log.info("job %s has to stop: %s", self.claim.job_id, reason.value)
+            log.info("stopping job %s: %s", self.claim.job_id, reason.value)
         self.stop.set()
 
     def _look(self) -> None:
@@ -76,7 +76,7 @@ class Watch:
         try:
             stop = self._claims.tick(self.claim, progress, previews)
         except (sqlite3.Error, EditError):  # a full disk, or a store that is closed: the next tick may succeed
-            log.exception("could not store how far job %s is", self.claim.job_id)
+            log.exception("could not store the progress of job %s", self.claim.job_id)
             return
         if stop is None:
             self.interrupt(Reason.LOST)

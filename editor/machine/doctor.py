@@ -99,7 +99,7 @@ def _models(settings: Settings) -> list[Finding]:
     findings = []
     for name, entry in CATALOG.items():
         here = present(name)
-        way = f"fetched from the Hub ({entry.repo}) when first used" if entry.repo else "its files are missing"
+        way = f"downloaded from the Hub ({entry.repo}) on first use" if entry.repo else "its files are missing"
         # the built-in model has to be there; the others can be fetched
         ok = here or (None if entry.repo else False)
         findings.append(Finding(f"model {name}", f"{entry.title}: {'on this machine' if here else way}", ok))

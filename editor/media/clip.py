@@ -92,7 +92,7 @@ def plan_interval(source: Probe, start: float, end: float | None, fps: float | N
 def _checked_end(source: Probe, start: float, end: float | None) -> float:
     """Where the interval ends. Up to one source frame past the clip's end is the rounding of a form, not a mistake."""
     if not math.isfinite(start) or (end is not None and not math.isfinite(end)):
-        raise EditError(f"The interval from {start} s to {end} s is not made of numbers of seconds.")
+        raise EditError(f"The interval from {start} s to {end} s is not valid: both ends must be numbers of seconds.")
     length = f"the clip is {source.seconds:.4g} s long"
     if start < 0:
         raise EditError(f"The interval begins at {start:g} s; it must begin at 0 s or later.")

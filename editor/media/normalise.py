@@ -59,12 +59,10 @@ def _check_header(header: Header | None, limits: Limits) -> None:
         raise EditError(f"This is not a video that can be read. Please upload {FORMATS}.")
     if not header.has_video:
         what = "only sound" if header.has_audio else "no picture and no sound"
-        raise EditError(f"The file has {what}, no video. Please upload a clip with moving pictures.")
+        raise EditError(f"The file has {what}, no video. Please upload a video clip.")
     width, height = header.size
     if not width or not height:
-        raise EditError(
-            f"The file is damaged: it does not say how large its picture is. Please save it again as {FORMATS}."
-        )
+        raise EditError(f"The file is damaged: it does not state its picture size. Please save it again as {FORMATS}.")
     if width * height > limits.pixels:
         raise EditError(
             f"The picture is {width} x {height} pixels; up to {limits.pixels / 1e6:.1f} million pixels are allowed, "
@@ -85,12 +83,12 @@ def _check_outcome(outcome: FfmpegExit, out: Path) -> None:
     if outcome.out_of_time:
         raise EditError(TOO_SLOW)
     if outcome.file_too_large:
-        raise EditError("The clip becomes too large when it is read. Please make it shorter or smaller.")
+        raise EditError("The clip becomes too large when it is decoded. Please make it shorter or smaller.")
     frames, _ = decoded_frames(outcome)
     if frames == 1:
-        raise EditError("The clip has a single frame; at least two are needed. Please upload moving pictures.")
+        raise EditError("The clip has a single frame; at least two are needed. Please upload a longer clip.")
     if outcome.code != 0 or frames < 2 or not out.exists():
-        raise EditError(f"The file is damaged: its pictures cannot be read. Please save it again as {FORMATS}.")
+        raise EditError(f"The file is damaged: its frames cannot be read. Please save it again as {FORMATS}.")
 
 
 def _check_length(result: Probe, limits: Limits) -> None:
@@ -124,6 +122,6 @@ def _notes(header: Header, result: Probe, outcome: FfmpegExit) -> tuple[str, ...
         notes.append("The file is damaged in places; what could not be read is missing or looks wrong.")
     if header.seconds and header.seconds > result.seconds + 0.5:
         notes.append(
-            f"The file says {header.seconds:.1f} s, but its pictures last {result.seconds:.1f} s: only they are used."
+            f"The file claims {header.seconds:.1f} s, but its frames last only {result.seconds:.1f} s, which are used."
         )
     return tuple(notes)

@@ -12,7 +12,7 @@ from editor.events import EditError
 from editor.media.ffmpeg import Bounds, run
 from editor.settings import Settings
 
-UNREADABLE = "The clip could not be read again. Please upload it once more."
+UNREADABLE = "The clip could not be read. Please upload it again."
 TOO_SLOW = "Reading the clip takes too long. Please make it shorter or smaller."
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg"

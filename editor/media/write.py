@@ -102,7 +102,7 @@ def _cut_sound(audio: AudioSpan, path: Path) -> None:
     if "No space left" in outcome.log:
         raise EditError(DISK_FULL)
     if outcome.code != 0:
-        raise EditError("The sound of the clip could not be read again. Please upload the clip once more.")
+        raise EditError("The clip's sound could not be read. Please upload the clip again.")
 
 
 def _verify(path: Path, frames: int, sound: bool) -> None:
@@ -116,7 +116,7 @@ def _verify(path: Path, frames: int, sound: bool) -> None:
     found = int(outcome.progress().get("frame", 0))
     if outcome.code != 0 or outcome.log.strip() or found != frames:
         raise EditError(
-            f"The written video does not play: {found} of {frames} frames. Perhaps the disk is full. Please try again."
+            f"The finished video does not play: {found} of {frames} frames. Perhaps the disk is full. Please try again."
         )
 
 

@@ -1,8 +1,8 @@
 """Inversions kept on disk by content, so that a second edit of a clip starts at once.
 
 One safetensors file per entry, named by a SHA-256 over everything that the result depends on. Files appear whole
-(written under another name, then moved), so several processes can share the folder; the least recently used leave
-first when the byte budget is exceeded.
+(written under another name, then moved), so several processes can share the folder; the least recently used are
+deleted first when the byte budget is exceeded.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ class InversionCache:
         """Store an entry. Returns None, or a sentence saying why it was not stored."""
         size = sum(t.numel() * t.element_size() for t in tensors.values())
         if size > self.budget:
-            return f"the inversion ({size / 1e6:.0f} MB) is not kept: the cache is set to {self.budget / 1e6:.0f} MB"
+            return f"the inversion ({size / 1e6:.0f} MB) is not kept: the cache may hold {self.budget / 1e6:.0f} MB"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._make_room(size)

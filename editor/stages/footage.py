@@ -63,5 +63,5 @@ def _size_notes(fit: Fit) -> tuple[str, ...]:
     if fit.clip == fit.padded:
         return ()
     (width, height), (w, h) = fit.clip, fit.scaled
-    margin = "" if fit.padded == fit.scaled else f", mirrored up to {fit.padded[0]} x {fit.padded[1]}"
+    margin = "" if fit.padded == fit.scaled else f", padded by mirroring to {fit.padded[0]} x {fit.padded[1]}"
     return (f"edited at {w} x {h} pixels{margin}, then scaled back to {width} x {height}",)

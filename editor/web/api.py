@@ -29,7 +29,7 @@ def add(desk: Desk) -> None:
         clip: gr.FileData, source: str, targets: list[str], preset: str, options: dict[str, Any], request: gr.Request
     ) -> dict[str, Any]:
         """Queue an edit. `clip`: an uploaded video; `source`: what it shows; `targets`: what it should show instead,
-        one result each; `preset`: fast, balanced or paper; `options`: further settings by name, for example
+        one result each; `preset`: fast, balanced or paper; `options`: further fields of a request by name, for example
         {"end": 2.0, "steps": 30}, or {}. Returns {"job", "owner", "link"}: keep `owner` to be able to cancel."""
         with told():
             edit = _request(source, targets, preset, options)
@@ -83,10 +83,10 @@ def _request(source: Any, targets: Any, preset: Any, options: Any) -> EditReques
     if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
         raise EditError("targets must be a list of sentences.")
     if not isinstance(options, dict):
-        raise EditError('options must be settings by name, for example {"steps": 30}, or {}.')
+        raise EditError('options must be fields of a request by name, for example {"steps": 30}, or {}.')
     fixed = {"source", "targets", "preset"} & set(options)
     if fixed:
-        raise EditError(f"{', '.join(sorted(fixed))} cannot be among the options: give it by itself.")
+        raise EditError(f"{', '.join(sorted(fixed))} cannot be among the options: pass it as an argument of its own.")
     return EditRequest.from_preset(preset, source=source, targets=tuple(targets), **options)
 
 

@@ -41,7 +41,7 @@ def used_frames(picture: str, interval: Interval) -> str:
     notes = "".join(f"<br>{escape(note)}" for note in interval.notes)
     return (
         f'<div class="strip"><img src="{picture}" alt="The frames that are edited" data-testid="used"></div>'
-        f"<p>{len(interval.indices)} frames are edited, {interval.fps:.3g} a second{notes}</p>"
+        f"<p>{len(interval.indices)} frames are edited, {interval.fps:.3g} per second{notes}</p>"
     )
 
 

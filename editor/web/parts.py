@@ -113,7 +113,7 @@ def clip_card(**options: Any) -> gr.HTML:  # noqa: ANN401 - gr.HTML's own
 
 def examples(**options: Any) -> gr.HTML:  # noqa: ANN401
     """The example clips. Value: [{title}]. Event: `choose` {index}."""
-    template = '<div class="examples"><span class="or">or take one of these</span><div class="row"></div></div>'
+    template = '<div class="examples"><span class="or">or try one of these</span><div class="row"></div></div>'
     return _part(template, "examples", **options)
 
 
@@ -121,9 +121,9 @@ def word_chips(**options: Any) -> gr.HTML:  # noqa: ANN401
     """Clickable words that go into the prompt fields by themselves. Value: {groups: [{name, words}]}."""
     template = """
     <div class="chips">
-      <p>This is the <strong>built-in model</strong>. It knows one small drawn world, in these words:</p>
+      <p>This is the <strong>built-in model</strong>. It knows one small drawn world, in these words only:</p>
       <div class="groups"></div>
-      <details><summary>For photographs and film</summary>
+      <details><summary>For real footage</summary>
         Run Recast with a Stable Diffusion checkpoint; the form stays the same.
         <code>EDITOR_MODELS=demo,sd15 make run</code></details>
     </div>"""
@@ -153,7 +153,7 @@ def history(**options: Any) -> gr.HTML:  # noqa: ANN401
     template = """
     <section class="history" aria-label="Your edits">
       <h2>Your edits</h2>
-      <p class="none">Nothing yet. Edits you make are listed here, in this browser.</p>
+      <p class="none">Nothing yet. Your edits will be listed here, in this browser.</p>
       <ul class="grid"></ul>
     </section>"""
     return _part(template, "history", **options)

@@ -21,9 +21,9 @@ ADVANCED = "Advanced"
 
 PRESET = "Quality"
 PRESETS = {"fast": "Quick look", "balanced": "Balanced", "paper": "As in the paper"}
-"""Presets from the cheapest to the dearest; one that is not named here follows under its own name."""
+"""Presets from the cheapest to the most expensive; one that is not named here follows under its own name."""
 
-STRENGTH = "How strongly"
+STRENGTH = "Strength"
 STRENGTHS = {"gentle": "Gentle", "normal": "Normal", "strong": "Strong"}
 
 STAGES = {
@@ -45,7 +45,7 @@ STATES = {
 }
 
 GONE = "This edit is no longer kept. Results are deleted after a while; whoever made this edit can run it again."
-NO_CLIP = "Choose a clip first: upload one or take an example."
+NO_CLIP = "Choose a clip first: upload one or pick an example."
 NO_SOURCE = "Say what the clip shows, for example: a red car on the road."
 NO_TARGET = "Say what it should show instead, for example: a blue car on the road."
 TOO_MANY_TARGETS = "{given} sentences at once is too many; the limit is {allowed}. Please remove some."

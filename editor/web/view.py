@@ -15,11 +15,11 @@ Json = dict[str, Any]
 
 NUMBERS = {
     "vae_psnr": (
-        "Kept by the model",
+        "Autoencoder",
         "dB",
         "How well the clip survives the model's autoencoder; above 30 dB the loss is hard to see.",
     ),
-    "reconstruction_psnr": ("Rebuilt", "dB", "How well the clip comes back when nothing is changed."),
+    "reconstruction_psnr": ("Reconstruction", "dB", "How well the clip comes back when nothing is edited."),
     "unet_evaluations_per_frame": ("Work", "passes per frame", "Passes of one frame through the network."),
     "seconds": ("Time", "s", "From start to finish."),
     "frames": ("Frames", "", "Edited frames."),
@@ -130,7 +130,7 @@ def _numbers(summary: dict[str, Any]) -> list[Json]:
             text = f"{value:.1f}" if isinstance(value, float) else str(value)
             rows.append({"label": name, "value": f"{text} {unit}".strip(), "meaning": meaning})
     if summary.get("inversion_cached"):
-        meaning = "The clip was inverted before, so this edit began with the painting."
+        meaning = "The clip was inverted before, so this edit started right away."
         rows.append({"label": "Inversion", "value": "reused", "meaning": meaning})
     return rows
 

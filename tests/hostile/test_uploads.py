@@ -321,7 +321,7 @@ def test_a_pipe_that_nobody_fills_is_not_waited_for(tmp_path, traps) -> None:
 def test_a_file_over_the_size_limit_is_not_opened(tmp_path, traps) -> None:
     raw = moving(tmp_path / "upload.mp4")
     raw.write_bytes(raw.read_bytes() + bytes(2 * 2**20))
-    with pytest.raises(EditError, match=r"The file has 2\.0\d MB; up to 1 MB is allowed"):
+    with pytest.raises(EditError, match=r"The file is 2\.0\d MB; up to 1 MB is allowed"):
         take(raw, traps, Limits(upload_bytes=2**20, bounds=BOUNDS))
 
 
@@ -406,7 +406,7 @@ def test_a_clip_that_is_too_long_and_does_not_say_so(tmp_path, traps) -> None:
         take(tmp_path / "upload.webm", traps)
 
 
-@pytest.mark.parametrize(("size", "words"), [("8x8", "at least 16 a side"), ("1600x32", "too long and thin")])
+@pytest.mark.parametrize(("size", "words"), [("8x8", "each side needs at least 16"), ("1600x32", "too long and thin")])
 def test_shapes_that_cannot_be_edited(tmp_path, traps, size, words) -> None:
     raw = moving(tmp_path / "upload.mp4", source=f"color=blue:size={size}:rate=10:duration=0.5")
     with pytest.raises(EditError, match=words):

@@ -224,7 +224,7 @@ def test_uploads_are_normalised_before_they_wait(house):
         service.submit_normalised(job.clip, asking(), new_secret()),
     ):
         assert again.clip.read_bytes() == job.clip.read_bytes()
-    with pytest.raises(EditError, match="no longer kept"):
+    with pytest.raises(EditError, match="has been deleted"):
         service.submit_normalised(house.data / "gone.mp4", asking(), new_secret())
     service.stop()
 

@@ -74,8 +74,8 @@ def test_an_end_within_a_frame_of_the_clips_end_is_the_clips_end() -> None:
         (-1.0, 2.0, None, 16, "must begin at 0 s or later"),
         (8.0, None, None, 16, "begins at 8 s, but the clip is 8 s long"),
         (0.0, 9.0, None, 16, "ends at 9 s, but the clip is 8 s long"),
-        (float("nan"), None, None, 16, "not made of numbers"),
-        (0.0, float("inf"), None, 16, "not made of numbers"),
+        (float("nan"), None, None, 16, "must be numbers of seconds"),
+        (0.0, float("inf"), None, 16, "must be numbers of seconds"),
         (0.0, 1.0, 0.0, 16, "frames per second cannot be edited"),
         (0.0, 1.0, float("nan"), 16, "frames per second cannot be edited"),
         (0.0, 1.0, None, 0, "at least 1 is needed"),
@@ -129,7 +129,7 @@ def test_colours_survive(tmp_path) -> None:
 
 
 def test_a_file_that_vanished_is_an_error_in_words(counting, tmp_path) -> None:
-    with pytest.raises(EditError, match="upload it once more"):
+    with pytest.raises(EditError, match="upload it again"):
         read_clip(tmp_path / "gone.mp4")
 
 

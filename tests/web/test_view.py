@@ -63,7 +63,7 @@ def test_a_preview_has_a_new_address_for_new_content():
 def test_numbers_are_shown_with_units_and_only_where_known():
     view = page_view(replace(RUNNING, state=JobState.DONE, results=(result(),)))
     shown = {row["label"]: row["value"] for row in view["results"][0]["numbers"]}
-    assert shown == {"Kept by the model": "34.2 dB", "Time": "12 s", "Frames": "16", "Inversion": "reused"}
+    assert shown == {"Autoencoder": "34.2 dB", "Time": "12 s", "Frames": "16", "Inversion": "reused"}
 
 
 def test_the_recipe_names_what_differs_from_the_preset():

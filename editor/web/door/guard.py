@@ -93,7 +93,7 @@ class Guard:
     def _check_upload(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            raise Refusal(415, "Uploads are sent as multipart/form-data.")
+            raise Refusal(415, "Uploads must be sent as multipart/form-data.")
         if _length(headers) > self.upload_bytes + FORM_OVERHEAD_BYTES:
             raise Refusal(413, f"The file is too large. The limit is {self.upload_bytes // 1_000_000} MB.")
 
@@ -144,7 +144,7 @@ def _parsed(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _refuse_constant(name: str) -> None:
-    raise Refusal(400, f"{name} is not a number that can be used.")
+    raise Refusal(400, f"{name} is not a valid number.")
 
 
 def _finite(text: str) -> float:
@@ -172,7 +172,7 @@ def _check_file_address(path: str) -> None:
     """A file is one that was uploaded here: no scheme, no network share, no NUL."""
     plain = path.replace("\\", "/").strip()
     if "://" in plain or plain.startswith("//") or "\0" in plain or plain.lower().startswith(("http:", "https:")):
-        raise Refusal(400, "Upload the file first: addresses are not fetched.")
+        raise Refusal(400, "Upload the file first: web addresses are not fetched.")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

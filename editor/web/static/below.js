@@ -67,7 +67,7 @@ const remarks = () => {
 };
 
 const recipe = () => {
-  const rows = [["It shows", view.source], ...view.targets.map((t) => ["Asked for", t.text]), ...view.settings];
+  const rows = [["The clip shows", view.source], ...view.targets.map((t) => ["It should show", t.text]), ...view.settings];
   return make("details", { class: "recipe" }, make("summary", {}, "How it was made"),
     make("dl", {}, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])), remarks());
 };
