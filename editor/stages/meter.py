@@ -1,13 +1,19 @@
-"""What an edit costs while it runs: seconds and UNet evaluations per stage, and how long the rest will take.
+"""What an edit takes while it runs: seconds and UNet evaluations per stage, and how long the rest will take.
 
-Work is counted in UNet evaluations: one row of one frame through the UNet is 1, a backward pass 1.08.
+Work is counted in UNet evaluations: one row of one frame through the UNet is 1, a backward pass 1.08. Here as well: how
+much is worked on at once, and the one retry with less when memory runs out.
 """
 
+import gc
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
-from editor.events import Emit, Progress, Stage
+import torch
+
+from editor.events import OUT_OF_MEMORY, EditError, Emit, Progress, Stage, is_out_of_memory
 
 UNET_STAGES = (Stage.INVERT, Stage.NULL_TEXT, Stage.EDIT)
 
@@ -84,3 +90,60 @@ class Meter:
             spent += time.monotonic() - self._began
         left = sum(amount * (1 - self._share.get(s, 0.0)) for s, amount in self.expected.items())
         return spent / work * left
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """How many frames the VAE takes at a time, frames the inversion, and target prompts the edit (None: all)."""
+
+    vae: int = 4
+    frames: int | None = None
+    targets: int | None = None
+    previews: bool = True
+
+
+SMALLEST = Chunks(vae=1, frames=1, targets=1, previews=False)
+
+
+class Memory:
+    """The chunks in use. They shrink once, when memory ran out, and stay small for the rest of the edit."""
+
+    def __init__(self) -> None:
+        self.chunks = Chunks()
+
+    def within(self, work: Callable[[Chunks], T]) -> T:
+        """Call `work` with the chunks; when memory runs out, once more with the smallest.
+
+        Raises `EditError` when that is too much as well. Other errors pass.
+        """
+        try:
+            return work(self.chunks)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if self.chunks == SMALLEST:
+                raise EditError(OUT_OF_MEMORY) from error
+        # out of the handler: the failed attempt's tensors hang on its traceback
+        self.chunks = SMALLEST
+        release()
+        try:
+            return work(self.chunks)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise EditError(OUT_OF_MEMORY) from error
+            raise
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Says that the chunks shrank, if they did."""
+        return ("memory ran out once: worked on in the smallest pieces",) if self.chunks == SMALLEST else ()
+
+
+def release() -> None:
+    """Give back what the failed attempt still holds."""
+    gc.collect()
+    if torch.accelerator.is_available():
+        torch.accelerator.memory.empty_cache()

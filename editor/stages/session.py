@@ -12,8 +12,7 @@ from editor.method.schedule import Schedule
 from editor.method.words import ControlPlan, plan_control
 from editor.request import EditRequest
 from editor.stages.cache import InversionCache
-from editor.stages.memory import Memory
-from editor.stages.meter import Meter
+from editor.stages.meter import Memory, Meter
 
 ENCODING = 4.5  # work in UNet evaluations per frame, only for the time left: the VAE there and back at SD 1.5's shape
 DECODING = 3.2

@@ -15,7 +15,7 @@ from editor.method.inversion import Trajectory, invert
 from editor.method.null_text import NullText, fit_null_text
 from editor.stages.cache import Entry, content_key
 from editor.stages.footage import Footage
-from editor.stages.memory import Chunks
+from editor.stages.meter import Chunks
 from editor.stages.session import Session
 
 T = TypeVar("T")

@@ -28,7 +28,7 @@ from editor.web.form import (
     split_targets,
     whole_form,
 )
-from editor.web.known import BUILT_IN
+from editor.web.words import BUILT_IN
 
 
 class Clicks:

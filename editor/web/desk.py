@@ -19,9 +19,8 @@ from editor.request import PRESETS, EditRequest
 from editor.web import texts
 from editor.web.estimate import Cost, Pace
 from editor.web.examples import Example, film, used_frames
-from editor.web.known import unknown_words
 from editor.web.view import Json, page_view, unknown_view
-from editor.web.words import beyond_budget, marked
+from editor.web.words import beyond_budget, marked, unknown_words
 
 SHARED = ("source", "model", "start", "end", "fps", "max_frames", "size", "steps", "inversion", "inversion_prompt")
 """Settings that an inversion depends on, besides the clip's bytes."""

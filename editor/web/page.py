@@ -11,7 +11,7 @@ from editor.web.clicks import Clicks
 from editor.web.desk import Desk
 from editor.web.door.visitor import page_secret
 from editor.web.form import DEPENDS, advanced_components
-from editor.web.known import BUILT_IN, chips
+from editor.web.words import BUILT_IN, chips
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 """The page has its own signs of progress, and its events are no API."""

@@ -1,12 +1,19 @@
-"""The sentences as the page shows them: differing words marked, and words that the model will probably not read."""
+"""Words on the page: those that differ, marked; those the model will not read; and those the built-in model knows.
+
+The only module of the page that knows the demo world.
+"""
 
 import re
 from html import escape
+from typing import Any
 
+from editor.demo import vocabulary
 from editor.reading import Reading
 
 TOKEN_BUDGET = 75
 """Tokens of a prompt that a CLIP text encoder reads, without its begin and end marks."""
+BUILT_IN = "demo"
+NAMES = {"subjects": "Things", "colors": "Colours", "places": "Places", "looks": "Looks"}
 
 
 def marked(reading: Reading) -> str:
@@ -38,3 +45,14 @@ def beyond_budget(prompt: str) -> str:
         if estimated_tokens(" ".join(words[:count])) <= TOKEN_BUDGET:
             return " ".join(words[count:])
     return ""
+
+
+def unknown_words(prompt: str, model: str) -> list[str]:
+    """Words the built-in model has never seen; of other models nothing is known, so nothing is said."""
+    return vocabulary.unknown_words(prompt) if model == BUILT_IN else []
+
+
+def chips() -> dict[str, Any]:
+    """The value of the page's word chips."""
+    groups = [{"name": NAMES.get(kind, kind), "words": list(words)} for kind, words in vocabulary.GROUPS.items()]
+    return {"groups": groups}

@@ -3,12 +3,16 @@
 import dataclasses
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from editor.events import EditError
+from editor.events import EditError, EditResult, Progress, Stage
 from editor.jobs import JobState, files, new_secret
-from tests.jobs.conftest import QUICK, wait_for, wait_until
+from editor.jobs.executor import Ending, Outcome, PreviewSaved, Task
+from editor.jobs.wire import Beat, Run, Setup, Stop, decode, encode
+from editor.settings import Settings
+from tests.jobs.conftest import QUICK, asking, wait_for, wait_until
 from tests.jobs.fake_engine import alive
 
 
@@ -168,3 +172,37 @@ def test_an_engine_that_cannot_be_imported_fails_the_job(house):
     assert "ModuleNotFoundError" in failed.error
     with pytest.raises(EditError, match="ModuleNotFoundError"):
         service.result(job.id)
+
+
+RESULT = EditResult(
+    "ein blaues\nAuto é", Path("/a/0"), {"psnr": 1.5, "frames": 3, "inversion_cached": False, "n": None}
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Setup("a:b", Settings(data=Path("/x/ü"), models=("demo", "b"), share=True, keep_hours=float("inf")), 1.0, 0.5),
+        Run("device", Task(Path("/a/run-1"), Path("/a/p.webp"), asking(word_weights={"snow": 1.5}, end=2.5))),
+        Stop(),
+        Beat(),
+        Progress(Stage.NULL_TEXT, 3, 25, None, "line one\nline two"),
+        PreviewSaved(1, 4, 25),
+        Outcome(Ending.DONE, results=(RESULT, RESULT)),
+        Outcome(Ending.FAILED, message="too “long”"),
+    ],
+)
+def test_there_and_back(message):
+    line = encode(message)
+    assert line.count(b"\n") == 1 and line.endswith(b"\n")
+    assert decode(line) == message
+    assert repr(decode(line)) == repr(message)  # equal is not enough: False == 0 and 3 == 3.0
+
+
+def test_only_known_things_cross():
+    with pytest.raises(ValueError, match="object"):
+        encode(Outcome(Ending.DONE, message=object()))
+    with pytest.raises(KeyError):
+        decode(b'{"kind": "Popen", "body": {"args": "x"}}')
+    with pytest.raises(ValueError, match="settings"):
+        decode(b'{"kind": "Setup", "body": {"engine": "a:b"}}')
