@@ -35,6 +35,11 @@ TURNS = frozenset("up down forward backward backwards left right away toward tow
 WEATHER = frozenset(
     "cloudy sunny rainy snowy foggy stormy clear overcast starry misty hazy dark cloudless bright".split()
 )
+STATES = frozenset(
+    "open closed shut empty full crowded deserted broken bent folded curly straight wavy bald bearded shaved round "
+    "square short long tall blooming melting melted asleep awake lying upside".split()
+)
+"""Adjectives of shape that are no value of an attribute in WordNet."""
 AGES = frozenset("old young ancient new baby elderly vintage antique".split())
 
 
@@ -122,7 +127,7 @@ def _quality(before: Side, after: Side) -> Change | None:
     words = [*before.words, *after.words]
     if any(w.tag == NUM for w in words):
         return _change(before, after, Kind.SHAPE)
-    if any(w.tag == ADJ and w.entry.shape for w in words):
+    if any(w.tag == ADJ and (w.entry.shape or w.bare in STATES) for w in words):
         return _change(before, after, Kind.SHAPE)
     nouns = [w for w in words if w.tag == NOUN]
     if nouns and all(w.entry.kind == "look" for w in nouns):  # "a cartoon kitten"
