@@ -29,7 +29,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage is: `done` of `total` units; `seconds_left` is for the whole edit, None if unknown."""
+    """How far a stage has got: `done` of `total` units; `seconds_left` is for the whole edit, None if unknown."""
 
     stage: Stage
     done: int
@@ -54,7 +54,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class EditResult:
-    """What one target prompt came to: four files in a `folder` of their own, and the manifest's headline numbers."""
+    """The result of one target prompt: four files in a `folder` of their own, and the manifest's headline numbers."""
 
     target: str
     folder: Path
@@ -77,7 +77,7 @@ class EditResult:
 
     @property
     def manifest(self) -> Path:
-        """How it was made, as JSON. Written last: where it is, the others are whole."""
+        """How it was made, as JSON. Written last: if it exists, the others are complete."""
         return self.folder / "manifest.json"
 
     @property
@@ -86,7 +86,7 @@ class EditResult:
         return {name: getattr(self, name) for name in ("edited", "side_by_side", "poster", "manifest")}
 
     def read_manifest(self) -> dict[str, Any]:
-        """The manifest's content. Raises `OSError` and `ValueError` where there is no finished result."""
+        """The manifest's content. Raises `OSError` or `ValueError` if there is no finished result."""
         return json.loads(self.manifest.read_text(encoding="utf-8"))
 
 
@@ -109,7 +109,7 @@ Emit = Callable[[Event], None]
 
 
 class EditError(Exception):
-    """Something a person can mend: the text names what was given, what is allowed and what to do next."""
+    """Something a person can fix: the text names what was given, what is allowed and what to do next."""
 
 
 DISK_FULL = "The disk is full. Please free some space, or try again later."
@@ -140,4 +140,4 @@ class Cancelled(Exception):
 
 
 def ignore(event: Event) -> None:
-    """An `emit` that nobody listens to."""
+    """An `emit` to which nobody listens."""

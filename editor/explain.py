@@ -1,4 +1,4 @@
-"""`python -m editor explain`: what two sentences are read as, and what an edit with them would do. Imports no torch."""
+"""`python -m editor explain`: how two sentences are read, and what an edit with them would do. Imports no torch."""
 
 import argparse
 import csv
@@ -22,10 +22,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", help="What the clip shows.")
     parser.add_argument("--target", help="What it should show instead.")
     parser.add_argument(
-        "--pairs", type=Path, metavar="FILE.tsv", help="Many pairs: a table with columns source, target."
+        "--pairs", type=Path, metavar="FILE.tsv", help="Many pairs: a table with the columns source and target."
     )
-    parser.add_argument("--model", default=EditRequest.model, help="The model, whose family chooses the numbers.")
-    parser.add_argument("--preset", choices=tuple(PRESETS), default=EditRequest.preset, help="Whose numbers to use.")
+    parser.add_argument("--model", default=EditRequest.model, help="The model, whose family determines the numbers.")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default=EditRequest.preset, help="The preset to explain.")
     parser.add_argument("--strength", choices=STRENGTHS, default=EditRequest.strength, help="How strong the edit is.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object instead of lines.")
 

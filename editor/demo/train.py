@@ -69,7 +69,7 @@ def _saved_vae(out: Path) -> AutoencoderKL:
 
 
 def save(module: nn.Module, folder: Path) -> None:
-    """Write one part as float16 safetensors; files of an earlier save leave first, and so does the loader's path."""
+    """Write one part as float16 safetensors; files of an earlier save go first, and so does the loader's path."""
     for old in folder.glob("*.safetensors*"):
         old.unlink()
     module.half().save_pretrained(folder, max_shard_size=SHARD, safe_serialization=True)
@@ -90,11 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m editor.demo.train", description=__doc__.split("\n\n")[0])
     parser.add_argument("part", choices=("tokenizer", "vae", "decoder", "unet", "judge"))
     parser.add_argument("--minutes", type=float, default=60, help="time budget; learning rates follow it (default 60)")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --work")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --work")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "demo_model", help="model folder")
     parser.add_argument("--work", type=Path, default=ROOT / "checkpoints", help="checkpoints, curves, sheets, data")
-    parser.add_argument("--frames", type=int, default=61440, help="training frames rendered ahead (default 61440)")
-    parser.add_argument("--widen-from", type=Path, help="unet: begin with this checkpoint folder's narrower UNet")
+    parser.add_argument("--frames", type=int, default=61440, help="training frames rendered in advance (default 61440)")
+    parser.add_argument("--widen-from", type=Path, help="unet: start from the narrower UNet of this checkpoint folder")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that train together (on a CPU: cores)")
     return parser

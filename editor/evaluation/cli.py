@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=LISTED,
         metavar="SEED",
-        help=f"Make other tasks with this seed, {SEEDED} of them unless --tasks is given (default: the listed tasks).",
+        help=f"Generate other tasks with this seed, {SEEDED} of them unless --tasks is given (default: listed tasks).",
     )
     parser.add_argument("--model", default="demo", help="A catalog name or a checkpoint folder (default demo).")
     parser.add_argument("--json", action="store_true", help="Print one JSON object instead of a table.")
@@ -96,10 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--grid", type=Path, default=GRID, help="JSON list of settings to search (default: ours).")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="Number of processes (default 1).")
-    parser.add_argument("--again", action="store_true", help="Measure again what has already been measured.")
-    parser.add_argument("--no-run", action="store_true", help="Measure nothing; show the results there are.")
+    parser.add_argument("--again", action="store_true", help="Measure again even what has already been measured.")
+    parser.add_argument("--no-run", action="store_true", help="Measure nothing; show existing results.")
     parser.add_argument(
-        "--report", action="store_true", help="Measure nothing; write a report of the committed results."
+        "--report", action="store_true", help="Measure nothing; write a report on the committed results."
     )
     parser.add_argument("--accept", action="store_true", help="Copy these results to assets/evaluation.")
     parser.add_argument("--clip", type=Path, metavar="FOLDER", help="Folder of a CLIP checkpoint, for CLIP scores.")

@@ -1,6 +1,6 @@
 """Which results are missing, as jobs, and doing them in one process or several, with progress and the time left.
 
-Every finished job is on disk at once, so an interrupted run goes on where it stopped.
+Every finished job is on disk at once, so an interrupted run continues where it stopped.
 """
 
 import multiprocessing
@@ -29,7 +29,7 @@ class Job:
 
     @property
     def work(self) -> float:
-        """About how much it is, in UNet evaluations of one frame; only for the time left."""
+        """A rough amount of work, in UNet evaluations of one frame; only for the time left."""
         evaluations = len(self.tasks) * BESIDE
         if self.configuration.how in ("edit", "sdedit"):
             request = self.configuration.request(self.tasks, "demo")

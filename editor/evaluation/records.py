@@ -201,7 +201,7 @@ def _between(fresh: Record, known: Record) -> list[str]:
     """What differs between two results of one task. A measure that the committed one lacks is not compared."""
     same = all(getattr(fresh, name) == getattr(known, name) for name in ("revision", "frames", "fingerprint"))
     if not same or not same_settings(known.settings, rounded(fresh.settings)):
-        return ["the committed result is of other settings, another model or another task; renew it with --accept"]
+        return ["the committed result is from other settings, another model or another task; renew it with --accept"]
     said = []
     for name, tolerance in TOLERANCES.items():
         if name in known.metrics or name not in METRICS:
@@ -209,7 +209,7 @@ def _between(fresh: Record, known: Record) -> list[str]:
             if (here is None) != (there is None):
                 said.append(f"{name} is {here}, committed {there}")
             elif here is not None and there is not None and abs(here - there) > tolerance:
-                said.append(f"{name} is {here:.3f}, committed {there:.3f}, allowed {tolerance:g} apart")
+                said.append(f"{name} is {here:.3f}, committed {there:.3f}; they may differ by {tolerance:g}")
     if fresh.identified != known.identified:
         said.append(f"recognised as {fresh.identified}, committed {known.identified}")
     return said

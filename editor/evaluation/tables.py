@@ -167,7 +167,7 @@ def search(searched: Sequence[Mapping[str, Any]]) -> Section:
     rows = []
     for row in sorted(searched, key=by_gain):
         values = {**row["summary"], **row["summary"]["identification"]}
-        fields = ", ".join(f"{k} {v}" for k, v in row["fields"].items()) or "as it is"
+        fields = ", ".join(f"{k} {v}" for k, v in row["fields"].items()) or "unchanged"
         gained = [Cell("–" if gain is None else f"{gain:+.2f}") for gain in row["gains"].values()]
         numbers = [Cell(_number(values[key]) if key in values else "not measured") for key in keys]
         name = Cell(row["name"], f"{row['preset']}: {fields}")

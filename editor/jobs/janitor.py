@@ -1,4 +1,4 @@
-"""Keeps the disk from filling: results are deleted by age and by disk budget, and nothing half-made stays."""
+"""Keeps the disk from filling up: results are deleted by age and by disk budget, and nothing half-made stays."""
 
 import logging
 import sqlite3

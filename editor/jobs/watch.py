@@ -57,7 +57,7 @@ class Watch:
                 self._previews += 1
 
     def interrupt(self, reason: Reason) -> None:
-        """Ask the run to stop. The first reason stands."""
+        """Ask the run to stop. The first reason counts."""
         if self.reason is None:
             self.reason = reason
             log.info("stopping job %s: %s", self.claim.job_id, reason.value)

@@ -38,15 +38,15 @@ def add(desk: Desk) -> None:
         return {"job": job.id, "owner": owner, "link": job_link(job.id, settings, request)}
 
     async def follow(job: str, request: gr.Request) -> AsyncIterator[dict[str, Any]]:
-        """Tell how a job goes, at once and after every change, until it is final. Each answer has `state` (queued,
+        """Report a job's progress, at once and after every change, until it is final. Each answer has `state` (queued,
         running, done, failed, cancelled), `fraction` 0..1, `line` (a sentence), `left` (time) and `preview`."""
         with told():
             async for view in service.follow(job):
                 yield _absolute(page_view(view), seen_address(request))
 
     def result(job: str, request: gr.Request) -> list[dict[str, Any]]:
-        """The finished files of a job, one entry a target: `target`, and the addresses of `edited`, `side_by_side`,
-        `poster` and `manifest`. Says why when there are none."""
+        """The finished files of a job, one entry per target: `target`, and the addresses of `edited`, `side_by_side`,
+        `poster` and `manifest`. Says why if there are none."""
         with told():
             service.result(job)
             return _absolute(page_view(service.view(job)), seen_address(request))["results"]

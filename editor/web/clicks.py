@@ -1,4 +1,4 @@
-"""What each click of the page leads to. Methods take and return component values; decisions are made at the desk.
+"""What each click on the page leads to. Methods take and return component values; decisions are made at the desk.
 
 The form arrives by name, `form["guidance_scale"]`: see `Page.form`.
 """

@@ -183,7 +183,9 @@ def _parse_optional(f: Field, text: Any) -> float | int | None:  # noqa: ANN401
         raise EditError(f"“{text}” is not a number. Leave the field empty to have it chosen.") from None
     low, high = f.metadata["low"], f.metadata["high"]
     if not low <= number <= high:
-        raise EditError(f"“{text}” is out of range. From {low:g} to {high:g} is possible; empty: chosen for you.")
+        raise EditError(
+            f"“{text}” is out of range. Allowed: {low:g} to {high:g}; leave the field empty to have it chosen."
+        )
     return int(number) if int in get_args(f.type) else number
 
 
@@ -191,10 +193,10 @@ def parse_window(text: str) -> Window:
     """`0.5 to 1`, also `0.5-1` or `0.5, 1`. Raises `EditError`."""
     numbers = re.findall(r"\d*\.?\d+", str(text))
     if len(numbers) != 2:
-        raise EditError(f"“{text}” is not a part of the steps. Write two numbers from 0 to 1, for example: 0.5 to 1.")
+        raise EditError(f"“{text}” is not a range of the steps. Write two numbers from 0 to 1, for example: 0.5 to 1.")
     start, end = (float(n) for n in numbers)
     if not 0 <= start <= end <= 1:
-        raise EditError(f"“{text}” must go upwards within 0 to 1, for example: 0.5 to 1.")
+        raise EditError(f"“{text}” must rise and stay within 0 to 1, for example: 0.5 to 1.")
     return start, end
 
 
@@ -206,7 +208,7 @@ def parse_weights(text: str) -> dict[str, float]:
         try:
             weights[word.strip()] = float(number)
         except ValueError:
-            message = f"“{part}” is not a word with its strength. Write for example: snow=1.5, car=0.8."
+            message = f"“{part}” is not a word with a strength. Write for example: snow=1.5, car=0.8."
             raise EditError(message) from None
     return weights
 

@@ -32,7 +32,7 @@ def test_a_setting_that_cannot_be_read_is_marked(visit):
     page.fill("#set-word_weights textarea, #set-word_weights input", "snow")
     page.keyboard.press("Tab")
     visitor.run()
-    page.locator("#set-word_weights").get_by_text("is not a word with its strength").wait_for()
+    page.locator("#set-word_weights").get_by_text("is not a word with a strength").wait_for()
     visitor.picture("11-advanced")
 
 
