@@ -26,6 +26,7 @@ class Control:
     self_window: tuple[float, float] = (0.0, 0.0)
     changed_source: tuple[int, ...] = (2,)
     kept: tuple[int, ...] = ()
+    residual: float = 1.0
 
 
 REPLACE, REFINE = Control(), Control((0.0, 0.4), changed_source=())
