@@ -60,6 +60,7 @@ DRAWN = {
     "residual_window": (0.0, 1.0),
     "shape_residual": 1.0,
     "kept_window": 0.6,
+    "blend_threshold": 0.3,
     "kept_threshold": 0.45,
     "setting_limit": 0.33,
 }
@@ -80,6 +81,7 @@ PHOTO = {
     "residual_window": (0.0, 0.5),  # the decay is ours
     "shape_residual": 0.0,  # PnP-Inversion leaves the target alone
     "kept_window": 0.6,
+    "blend_threshold": 0.5,  # DiffEdit
     "kept_threshold": 0.3,
     "setting_limit": 0.65,
 }

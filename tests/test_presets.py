@@ -32,7 +32,7 @@ def test_photo_is_what_the_design_says():
         assert request.replace_window == 0.8
         assert max(request.shape_window, request.subject_window) == 0.5
         assert (request.inversion, request.residual_window, request.shape_residual) == ("pinned", (0.0, 0.5), 0.0)
-        assert (request.kept_threshold, request.setting_limit) == (0.3, 0.65)
+        assert (request.blend_threshold, request.kept_threshold, request.setting_limit) == (0.5, 0.3, 0.65)
 
 
 def test_the_drawn_numbers_are_those_of_the_evaluation():

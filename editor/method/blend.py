@@ -1,8 +1,8 @@
 """The blend: outside the region of the edit the latents are the source's own.
 
 The region is found by the attention maps of the changed words (arXiv 2208.01626, section 3.2) or by the difference of
-the two prompts' predictions (arXiv 2210.11427). Where another place changes most of the picture, the main thing alone
-is kept for a while, where its own word's maps show it.
+the two prompts' predictions (arXiv 2210.11427), with the maps as a fall-back. Where another place changes most of the
+picture, the main thing alone is kept for a while, where its own word's maps show it.
 """
 
 from collections.abc import Sequence
@@ -37,12 +37,14 @@ class Blend:
         self.kept_until = window_steps((0.0, request.kept_window), request.steps).stop
         self.masks: tuple[torch.Tensor | None, ...] = (None,) * len(plans)
         self.kept = self.masks
+        self.worded = [False] * len(plans)
         self.differences = Differences() if self.region == "difference" else None
         self.maps = None
         level = map_level(unet, size)
         # words that are only added have no place in the source that their attention could be told from
-        if self.region == "attention" and level is not None and any(plan.changed_source for plan in plans):
+        if self.region is not None and level is not None and any(map(self._by_words, plans)):
             self.maps = WordMaps(level, size)
+        self.looks = level is not None
         keeps = any(keeps_thing(request, plan) for plan in plans)
         self.things = tuple(WordMaps(level, size) for level in thing_levels(unet, size)) if keeps else ()
 
@@ -54,14 +56,14 @@ class Blend:
     @property
     def notes(self) -> tuple[tuple[str, ...], ...]:
         """For each target the sentences on how its region was found, and on a blend that was asked for and is off."""
-        return tuple(self._note(plan, *found) for plan, *found in zip(self.plans, self.masks, self.kept, strict=True))
+        return tuple(map(self._note, self.plans, self.masks, self.kept, self.worded))
 
     def watched(self, rows: Rows) -> tuple[tuple[int, str], ...]:
         """The rows whose attention maps are gathered, with the names they are kept under."""
         source = ((0, "source"),) if rows.source and self.gathered else ()
         if self.maps is None:
             return source
-        targets = ((rows.first_text + j, f"target {j}") for j, plan in enumerate(self.plans) if plan.changed_source)
+        targets = ((rows.first_text + j, f"target {j}") for j, plan in enumerate(self.plans) if self._by_words(plan))
         return (*source, *targets)
 
     def observe(self, difference: torch.Tensor) -> None:
@@ -76,14 +78,12 @@ class Blend:
         """
         if self.region is None or step < self.start:
             return
-        masks = []
-        for j, before in enumerate(self.masks):
-            mask = None
-            if step == self.start or before is not None:
-                limit = self.request.setting_limit if self.plans[j].setting else FLAT
-                mask = change_mask(self._found(j), self.request.blend_threshold, limit)
-            masks.append(before if mask is None else mask)
-        self.masks = tuple(masks)
+        if step == self.start:
+            self.masks = tuple(self._found(j) for j in range(len(self.plans)))
+            if not any(self.worded):
+                self.maps = None  # nobody asks for these maps any more
+        else:
+            self.masks = tuple(self._moved(j) for j in range(len(self.plans)))
         if step < self.kept_until:
             self.kept = tuple(self._thing(j) for j in range(len(self.plans)))
         else:
@@ -109,28 +109,61 @@ class Blend:
         # a thing that is kept is no larger than what counts as a region of its place
         return thing_mask(maps, self.request.kept_threshold, self.request.setting_limit)
 
-    def _found(self, index: int) -> tuple[torch.Tensor | None, ...]:
-        """The maps (F, h, w) that show where target `index` is edited."""
-        plan = self.plans[index]
-        if plan.same:
-            return ()
-        if self.differences is not None:
-            return (self.differences.target(index),)
-        if self.maps is None or not plan.changed_source:
-            return ()
-        return (
-            self.maps.words("source", plan.changed_source),
-            self.maps.words(f"target {index}", plan.changed_target),
-        )
+    def _by_words(self, plan: ControlPlan) -> bool:
+        """Whether the attention of the changed words can show where `plan` acts.
 
-    def _note(self, plan: ControlPlan, mask: torch.Tensor | None, kept: torch.Tensor | None) -> tuple[str, ...]:
+        Beside the difference it is the fall-back, but for another place, time or look, which words do not localise.
+        """
+        return bool(plan.changed_source) and (self.region == "attention" or not plan.setting)
+
+    def _limit(self, index: int) -> float:
+        """The part of the picture up to which target `index` acts in a region."""
+        return self.request.setting_limit if self.plans[index].setting else FLAT
+
+    def _found(self, index: int) -> torch.Tensor | None:
+        """Where target `index` acts, boolean (F, h, w): by the difference, else by the words; None: nowhere special."""
+        plan, threshold = self.plans[index], self.request.blend_threshold
+        if plan.same:
+            return None
+        if self.differences is not None:
+            found = self.differences.region(index, threshold, self._limit(index))
+            if found is not None and bool(found[1]):
+                return found[0]
+        mask = self._where_words_look(index)
+        self.worded[index] = mask is not None
+        return mask
+
+    def _moved(self, index: int) -> torch.Tensor | None:
+        """The same a step later; what was not localised when the blend began stays off. Waits for no device."""
+        before = self.masks[index]
+        if before is None:
+            return None
+        if self.worded[index]:
+            mask = self._where_words_look(index)
+            return before if mask is None else mask
+        mask, found = self.differences.region(index, self.request.blend_threshold, self._limit(index))
+        return torch.where(found, mask, before)
+
+    def _where_words_look(self, index: int) -> torch.Tensor | None:
+        plan = self.plans[index]
+        if self.maps is None or not self._by_words(plan):
+            return None
+        names = (("source", plan.changed_source), (f"target {index}", plan.changed_target))
+        maps = [self.maps.words(name, tokens) for name, tokens in names]
+        return change_mask(maps, self.request.blend_threshold, self._limit(index))
+
+    def _note(
+        self, plan: ControlPlan, mask: torch.Tensor | None, kept: torch.Tensor | None, worded: bool
+    ) -> tuple[str, ...]:
         if not self.request.blend:
             return ()
         found = ()
         if self.region != self.request.blend_region:
             found = ("blend region by attention: a difference needs guidance away from the source prompt",)
+        fell_back = worded and self.region == "difference"
+        by_words = ("blend region by the words' attention: the difference shows none",) if fell_back else ()
         if mask is not None:
-            return found
+            return (*found, *by_words)
         if plan.same:
             return ("blend off: the two prompts say the same",)
         if kept is not None:
@@ -140,6 +173,6 @@ class Blend:
             return ("blend off: the edit acts on most of the picture",)
         if not plan.changed_source:
             return (*found, "blend off: words are only added, and nothing in the source shows their place")
-        if self.maps is None:
+        if not self.looks:
             return (*found, "blend off: this model has no text attention to find the changed words with")
         return (*found, "blend off: the attention of the changed words covers most of the picture")

@@ -44,11 +44,22 @@ class WordMaps:
         return _normalised(_widened(grid) if widen else grid, self.size)
 
 
+BASE = 0.25
+"""The quantile of a clip's differences that counts as nothing. Not the median: a region of more than half of the
+picture would lose its own weaker half."""
+
+CLAMP = 3.0
+"""Values above so many times the mean count as that much (DiffEdit's code)."""
+
+SPREAD = 2 / 3
+"""What differs by this part of the region's mean or more acts as the region does."""
+
+
 class Differences:
     """Where two prompts differ in their prediction on the same latents (DiffEdit, arXiv 2210.11427, step 1).
 
     Differs from it: the latents are the run's own and the steps so far are averaged, so it costs nothing beyond what
-    guidance computes; and the map is widened and normalised as those of words are.
+    guidance computes.
     """
 
     def __init__(self) -> None:
@@ -59,12 +70,25 @@ class Differences:
         size = difference.abs().mean(2)
         self._sum = size if self._sum is None else self._sum + size
 
-    def target(self, index: int) -> torch.Tensor | None:
-        """The map of one target, (F, h, w), each frame's highest value 1; None before the first step."""
+    def region(self, index: int, threshold: float, limit: float) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Where target `index` acts, boolean (F, h, w), and whether that is a region at all, boolean (); None before
+        the first step.
+
+        What a model's contrast is does not matter: strengths are smoothed over 3 of 24 cells, taken from the clip's own
+        base, clamped, and compared with `threshold` times the clamp. It is no region when more than `limit` of the
+        picture acts as it does. Nothing here waits for the device.
+        """
         if self._sum is None:
             return None
-        smooth = F.avg_pool2d(self._sum[index][:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
-        return _normalised(_widened(smooth), smooth.shape[-2:])
+        strength = self._sum[index]
+        kernel = (round(math.sqrt(strength[0].numel()) / 8) - 1) // 2 * 2 + 1
+        padding = kernel // 2
+        smooth = F.avg_pool2d(strength[:, None], kernel, 1, padding, count_include_pad=False)[:, 0]
+        raised = (smooth - smooth.flatten().quantile(BASE)).clamp_min(0)
+        mask = raised > threshold * CLAMP * raised.mean()
+        inside = (smooth * mask).sum() / mask.sum().clamp_min(1)
+        acting = (smooth >= SPREAD * inside).float().mean()
+        return mask, mask.any() & (torch.maximum(acting, mask.float().mean()) <= limit)
 
 
 def _widened(maps: torch.Tensor) -> torch.Tensor:

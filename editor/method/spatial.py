@@ -66,23 +66,24 @@ class SpatialLoss:
         return 1 + BACKWARD
 
 
-ALONE = 4.0
-"""Up to this many levels of 255 between edit and round trip a place counts as left alone; set by hand."""
-
-CHANGED = 16.0
-"""From this many levels on it counts as changed and gets nothing; between the two the share falls evenly."""
+LEAST = 1.0
+"""Levels of 255 that the autoencoder loses everywhere, if only by rounding; what differs by less is no edit."""
 
 
-def left_alone(edited: np.ndarray, rebuilt: np.ndarray, cell: int) -> np.ndarray:
+def left_alone(
+    edited: np.ndarray, rebuilt: np.ndarray, clip: np.ndarray, cell: int, region: np.ndarray | None = None
+) -> np.ndarray:
     """How far each place was left alone: float32 (F, h, w), 1 is wholly, 0 is changed.
 
-    `edited` and `rebuilt`, the clip's round trip, are uint8 (F, h, w, 3). Differences are averaged over the
-    neighbourhood of one latent `cell`, given in pixels, so that single pixels that agree by chance do not count.
+    `edited`, `rebuilt` (the clip's round trip) and `clip` are uint8 (F, h, w, 3) at the model's size; `region`, where
+    the edit could act, is boolean (F, h, w), or None where that is not known. The share is L^2 / (L^2 + D^2) of what
+    the autoencoder lost, L, and what the edit differs by, D: a difference counts by what the model could not draw
+    anyway. Both are means over the neighbourhood of one latent `cell`, given in pixels, so that single pixels that
+    agree by chance do not count.
     """
-    difference = np.abs(edited.astype(np.int16) - rebuilt).mean(-1, dtype=np.float32)
-    radius = cell // 2
-    mean = F.avg_pool2d(torch.from_numpy(difference)[:, None], 2 * radius + 1, 1, radius, count_include_pad=False)
-    return ((CHANGED - mean[:, 0]) / (CHANGED - ALONE)).clamp(0.0, 1.0).numpy()
+    difference, loss = _mean_levels(edited, rebuilt, cell), _mean_levels(clip, rebuilt, cell) + LEAST
+    share = loss.square() / (loss.square() + difference.square())
+    return share.numpy() if region is None else np.where(region, np.float32(0.0), share.numpy())
 
 
 def with_detail(edited: np.ndarray, rebuilt: np.ndarray, clip: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -92,3 +93,11 @@ def with_detail(edited: np.ndarray, rebuilt: np.ndarray, clip: np.ndarray, share
         loss = own.astype(np.float32) - trip
         out[:] = (edit + part[..., None] * loss).round().clip(0, 255)
     return finished
+
+
+def _mean_levels(one: np.ndarray, other: np.ndarray, cell: int) -> torch.Tensor:
+    """Mean absolute difference (F, h, w) of two clips over the neighbourhood of a cell, in levels of 255."""
+    radius = cell // 2
+    levels = np.abs(one.astype(np.int16) - other).mean(-1, dtype=np.float32)
+    window = 2 * radius + 1
+    return F.avg_pool2d(torch.from_numpy(levels)[:, None], window, 1, radius, count_include_pad=False)[:, 0]

@@ -6,8 +6,9 @@ import torch
 from editor.method import blend as blend_module
 from editor.method.blend import Blend
 from editor.method.branches import Rows
-from editor.method.maps import WordMaps, change_mask, map_level, thing_levels, thing_mask
+from editor.method.maps import FLAT, Differences, WordMaps, change_mask, map_level, thing_levels, thing_mask
 from editor.method.words import plan_control
+from editor.request import EditRequest
 from tests import tiny
 from tests.method.runs import ask, run_edit
 
@@ -151,7 +152,7 @@ def test_the_main_thing_stays_for_a_while_in_a_new_place_where_both_levels_show_
 )
 def test_nothing_is_kept_unless_asked_for_and_told_from_the_words(target, values):
     blend = blend_for(target, **{"blend_region": "difference", **values})
-    assert blend.gathered == () and blend.watched(Rows(1, True, False, True)) == ()
+    assert blend.things == ()
 
 
 def test_a_word_that_looks_everywhere_keeps_nothing():
@@ -191,13 +192,60 @@ def test_the_difference_of_predictions_shows_the_region_for_any_kind_of_edit(tar
         blend.observe(spread(2, 16, slice(4, 7), slice(4, 7)))
         blend.update(step)
     (mask,) = blend.masks
-    assert blend.watched(Rows(1, True, False, True)) == ()
-    assert torch.equal(mask[0], mask[1])
-    # three cells, one more on each side by the 3x3 mean (a third of the strength), one by the 3x3 maximum
+    assert blend.watched(Rows(1, True, False, True)) == (), "the fall-back's maps are no longer asked for"
+    assert torch.equal(mask[0], mask[1]), "a frame that is weaker as a whole has the same region"
     where = mask[0].nonzero()
-    assert (where.min(0).values.tolist(), where.max(0).values.tolist()) == ([2, 2], [8, 8])
-    assert not mask[0, 2, 2], "the corner is a ninth of the strength"
+    assert (where.min(0).values.tolist(), where.max(0).values.tolist()) == ([4, 4], [6, 6])
     assert blend.notes == ((),)
+
+
+def seen_difference(contrast: float, side: int = 64, region: slice = slice(20, 42)) -> tuple[Differences, torch.Tensor]:
+    """Seven steps' differences of two prompts that differ `contrast` times as much inside a square as outside, with
+    noise that is half the same in every step; and the square."""
+    noise = torch.Generator().manual_seed(0)
+    inside = torch.zeros(side, side, dtype=torch.bool)
+    inside[region, region] = True
+    strength = torch.where(inside, contrast, 1.0)
+    same = torch.randn(1, 4, 4, side, side, generator=noise)
+    found = Differences()
+    for _ in range(7):
+        own = torch.randn(1, 4, 4, side, side, generator=noise)
+        found.add(strength * (same + own) / 2**0.5)
+    return found, inside
+
+
+@pytest.mark.parametrize(("contrast", "least"), [(2, 0.50), (3, 0.75), (4, 0.85)])
+@pytest.mark.parametrize(("side", "region"), [(64, slice(20, 42)), (96, slice(30, 70))])
+def test_the_region_is_found_whatever_a_models_contrast(contrast, least, side, region):
+    difference, inside = seen_difference(contrast, side, region)
+    mask, found = difference.region(0, EditRequest.from_preset(model="sd15").blend_threshold, FLAT)
+    assert found
+    assert mask[:, inside].float().mean() >= least
+    assert mask[:, ~inside].float().mean() <= 0.05
+
+
+def test_a_difference_without_contrast_is_no_region():
+    difference, _ = seen_difference(1)
+    assert not difference.region(0, 0.5, FLAT)[1]
+
+
+def test_a_region_of_more_than_half_of_the_picture_is_one_unless_a_smaller_limit_is_asked_for():
+    difference, inside = seen_difference(4, 64, slice(4, 52))  # 56 %
+    mask, found = difference.region(0, 0.3, FLAT)
+    assert found and mask[:, inside].float().mean() > 0.75
+    assert difference.region(0, 0.3, 0.65)[1] and not difference.region(0, 0.3, 0.33)[1]
+
+
+def test_where_the_difference_shows_nothing_the_words_do():
+    blend = blend_for(SWAP, blend_region="difference")
+    for step in range(10):
+        blend.observe(torch.randn(1, 2, 4, 16, 16, generator=torch.Generator().manual_seed(step)))
+        if blend.maps is not None:
+            blend.maps.add("source", spot(2, 16, slice(2, 5), slice(2, 5)))
+            blend.maps.add("target 0", spot(2, 16, slice(2, 5), slice(2, 5)))
+        blend.update(step)
+    assert blend.masks[0][0].sum() == 25
+    assert blend.notes == (("blend region by the words' attention: the difference shows none",),)
 
 
 def test_a_difference_all_over_the_picture_turns_the_blend_off():
@@ -209,9 +257,7 @@ def test_a_difference_all_over_the_picture_turns_the_blend_off():
     assert blend.notes == (("blend off: the edit acts on most of the picture",),)
 
 
-@pytest.mark.parametrize(
-    "values", [{"guidance_base": "empty"}, {"negative_prompt": "snow"}, {"guidance_scale": 1.0}, {"guidance_stop": 0.0}]
-)
+@pytest.mark.parametrize("values", [{"guidance_base": "empty"}, {"guidance_scale": 1.0}, {"guidance_stop": 0.0}])
 def test_without_the_source_as_guidance_base_the_region_is_found_by_attention_and_that_is_said(values):
     blend = blend_for(SWAP, blend_region="difference", **values)
     assert blend.region == "attention"
@@ -242,7 +288,7 @@ def test_a_run_keeps_the_main_thing_where_its_maps_show_it(monkeypatch):
     monkeypatch.setattr(blend_module, "thing_mask", noted)
     parts = tiny.components("demo")
     # the edit acts everywhere, the thing stays; random weights look everywhere: let their masks count
-    request = ask(PLACE, steps=5, blend_threshold=0.0, kept_window=1.0, setting_limit=0.99)
+    request = ask(PLACE, steps=5, blend_threshold=0.0, kept_window=1.0, setting_limit=0.99, blend_region="attention")
     run = run_edit(parts, request, parts.latents(2, 16))
     thing = found[-1][:, None].expand_as(run.trajectory.clean)
     assert 0 < found[-1].float().mean() < 1, "there must be a thing and a place"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from editor.method.spatial import ALONE, CHANGED, SpatialLoss, left_alone, with_detail
+from editor.method.spatial import LEAST, SpatialLoss, left_alone, with_detail
 from tests import tiny
 from tests.method.runs import ask, run_edit
 
@@ -107,40 +107,40 @@ def drawn(seed):
 
 def test_an_edit_that_changes_nothing_gives_the_clip_itself():
     clip, rebuilt = drawn(0), drawn(1)
-    share = left_alone(rebuilt, rebuilt, cell=4)
+    share = left_alone(rebuilt, rebuilt, clip, cell=4)
     assert (share == 1).all()
     assert (with_detail(rebuilt, rebuilt, clip, share) == clip).all()
 
 
-def test_an_edit_that_changes_everything_gets_nothing():
-    clip, rebuilt = drawn(0), drawn(1) // 2
-    edited = rebuilt + np.uint8(128)
-    share = left_alone(edited, rebuilt, cell=4)
-    assert (share == 0).all()
+def test_an_edit_that_changes_everything_gets_next_to_nothing():
+    rebuilt = drawn(1) // 2
+    clip, edited = rebuilt + np.uint8(3), rebuilt + np.uint8(120)
+    share = left_alone(edited, rebuilt, clip, cell=4)
+    assert share.max() < 0.01
     assert (with_detail(edited, rebuilt, clip, share) == edited).all()
 
 
-def test_the_share_falls_from_one_to_zero_between_the_two_limits():
+def test_a_difference_counts_by_what_the_autoencoder_lost():
     flat = np.full(SHAPE, 100, np.uint8)
-    for levels, expected in ((0, 1), (int(ALONE), 1), (10, 0.5), (int(CHANGED), 0), (90, 0)):
-        assert np.allclose(left_alone(flat + np.uint8(levels), flat, cell=4), expected)
+    for lost, differs in ((3, 4), (7, 8), (15, 16)):
+        share = left_alone(flat + np.uint8(differs), flat, flat - np.uint8(lost), cell=4)
+        assert LEAST + lost == differs and np.allclose(share, 0.5)
+
+
+def test_nothing_is_given_back_inside_the_region():
+    clip, rebuilt = drawn(0), drawn(1)
+    region = np.zeros(SHAPE[:3], bool)
+    region[:, 4:12, 8:20] = True
+    share = left_alone(rebuilt, rebuilt, clip, cell=4, region=region)
+    assert (share == ~region).all()
+    finished = with_detail(rebuilt, rebuilt, clip, share)
+    assert (finished[region] == rebuilt[region]).all() and (finished[~region] == clip[~region]).all()
 
 
 def test_the_difference_is_that_of_the_neighbourhood_of_one_latent_cell():
     flat = np.full(SHAPE, 100, np.uint8)
     dot = flat.copy()
-    dot[0, 12, 16] = 200  # 100 levels in one of 25 pixels: 4 levels
-    assert (left_alone(dot, flat, cell=4) == 1).all()
-    dot[0, 12, 17] = 200
-    share = left_alone(dot, flat, cell=4)
-    assert np.isclose(share[0, 12, 16], (CHANGED - 8) / (CHANGED - ALONE))
-    assert share[0, 12, 14] == 1 and (share[1] == 1).all()
-
-
-def test_only_the_changed_part_keeps_the_edit_as_it_is():
-    clip, rebuilt = drawn(0) // 2 + 60, np.full(SHAPE, 120, np.uint8)
-    edited = rebuilt.copy()
-    edited[:, :, 16:] = 20
-    finished = with_detail(edited, rebuilt, clip, left_alone(edited, rebuilt, cell=4))
-    assert (finished[:, :, :13] == clip[:, :, :13]).all()
-    assert (finished[:, :, 19:] == 20).all()
+    dot[0, 12, 16] = 200  # 100 levels in one of 25 pixels: 4 levels, and the model lost one at the least
+    share = left_alone(dot, flat, flat, cell=4)
+    assert np.isclose(share[0, 12, 16], 1 / 17)
+    assert share[0, 12, 13] == 1 and (share[1] == 1).all()
