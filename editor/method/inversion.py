@@ -8,6 +8,7 @@ from diffusers import UNet2DConditionModel
 from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.method.attention import attached, processors_for
 from editor.method.denoiser import Denoiser, OnStep, unheard
+from editor.method.norms import clip_norms
 from editor.method.schedule import Schedule
 
 
@@ -46,16 +47,19 @@ def invert(
     *,
     kernel: KernelChoice = SDPA,
     chunk: int | None = None,
+    as_published: bool = False,
     on_step: OnStep = unheard,
 ) -> Trajectory:
     """Run DDIM backwards from clean `latents` (F, C, h, w) with one text `embedding` (1, 77, d) and no guidance.
 
     The noise is taken at the timestep that is moved to (arXiv 2010.02502, section 4.3). Frames attend to themselves
-    alone, so they run `chunk` at a time (default: all). Raises `EditError` when the numbers overflow.
+    alone, so they run `chunk` at a time (default: all). `as_published`: see `norms.clip_norms`, as long as the clip
+    runs in one piece. Raises `EditError` when the numbers overflow.
     """
     denoiser = Denoiser(unet, schedule)
     levels = [latents]
-    with attached(unet, processors_for(unet, kernel)):
+    whole = chunk is None or chunk >= len(latents)
+    with attached(unet, processors_for(unet, kernel)), clip_norms(unet, len(latents), as_published and whole):
         for step in reversed(range(schedule.steps)):
             here = levels[-1]
             parts = [denoiser.eps(step, part[None], embedding)[0] for part in here.split(chunk or max(1, len(here)))]

@@ -14,6 +14,7 @@ from editor.method.attention import attached, processors_for
 from editor.method.branches import fitted_steps, guidance_at
 from editor.method.denoiser import Denoiser, OnStep, unheard
 from editor.method.inversion import Trajectory
+from editor.method.norms import clip_norms
 from editor.method.schedule import Schedule
 from editor.request import EditRequest, window_steps
 
@@ -53,7 +54,9 @@ def fit_null_text(
     fit = _Fit(Denoiser(unet, schedule), request, source, chunk or max(1, trajectory.latents.shape[1]))
     null, latents, errors = empty.detach().float(), trajectory.noisiest, []
     embeddings = [null] * schedule.steps
-    with attached(unet, processors_for(unet, kernel)):
+    frames = trajectory.latents.shape[1]
+    whole = chunk is None or chunk >= frames
+    with attached(unet, processors_for(unet, kernel)), clip_norms(unet, frames, request.as_published and whole):
         for step in range(fitted.stop if fitted else 0):
             text = None
             if step in fitted:
