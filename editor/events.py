@@ -125,14 +125,14 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch or Python says that there is no memory left.
+    """Whether PyTorch, one of its libraries (cuBLAS, cuDNN) or Python says that there is no memory left.
 
     PyTorch's class is told by its name, because torch is not imported here; its CPU allocator has none of its own.
     """
     if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
         return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    signs = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 class Cancelled(Exception):

@@ -5,16 +5,19 @@ clip -> frames -> latents -> every noise level (inversion) -> edited latents -> 
 
 from pathlib import Path
 
+import numpy as np
+
 from editor.diffusion.models import Models
-from editor.events import EditResult, Emit, Stage, ignore
+from editor.events import EditError, EditResult, Emit, Stage, ignore
 from editor.media import Limits
 from editor.method.denoiser import OnStep, unheard
+from editor.method.sampling import Sampled
 from editor.request import EditRequest
 from editor.stages.cache import InversionCache
 from editor.stages.footage import Footage, read_footage
 from editor.stages.results import manifest, workplace, write_result
 from editor.stages.session import Session
-from editor.stages.source import find_source
+from editor.stages.source import Source, find_source
 from editor.stages.targets import Edited, finished_frames, reconstruction_psnr, sample_targets
 
 
@@ -36,7 +39,8 @@ def edit(
     `emit` hears of progress and previews (unless `previews` is off) and may raise `Cancelled` to stop. With a `cache`
     a clip that was inverted before is not inverted again. `normalised` says that `clip` was written by
     `media.normalise`; otherwise that is done first, within `limits`. `check` also measures how well the clip itself is
-    rebuilt. Nothing unfinished is left in `out`, whatever happens. Raises `EditError` with a sentence for a person.
+    rebuilt. A target that the safety checker withholds has no result. Nothing unfinished is left in `out`, whatever
+    happens. Raises `EditError` with a sentence for a person.
     """
     session = Session.begin(request.validated(), models, emit, cache, check, previews)
     with workplace(out) as scratch:
@@ -45,6 +49,8 @@ def edit(
         edited = edit_frames(session, footage)
         results = []
         for index, plan in enumerate(session.plans):
+            if edited.frames[index] is None:
+                continue
             with session.meter.stage(Stage.WRITE, part=(index, len(session.plans))):
                 record = manifest(session, footage, edited, index)
                 folder = out / str(index)
@@ -55,15 +61,32 @@ def edit(
 def edit_frames(session: Session, footage: Footage, listen: OnStep = unheard) -> Edited:
     """Edit the frames of `footage` towards every target of the session. `listen` hears of every denoising step.
 
-    Frames in, frames out: nothing is written. Raises `EditError`, also where the checkpoint's safety checker objects.
+    Frames in, frames out: nothing is written. Raises `EditError`, also where the safety checker withholds all.
     """
     source = find_source(session, footage)
     sampled = sample_targets(session, footage, source, listen)
     reconstruction = reconstruction_psnr(session, footage, source) if session.check else None
-    frames = []
-    for index in range(len(session.plans)):
+    return Edited(_shown(session, footage, source, sampled), source, sampled, reconstruction)
+
+
+def _shown(session: Session, footage: Footage, source: Source, sampled: Sampled) -> tuple[np.ndarray | None, ...]:
+    """The frames of every target, passed by the safety checker if there is one; None for a target that it withholds.
+
+    Raises `EditError` where nothing is left.
+    """
+    shown, safety, refusals = [], session.models.safety, []
+    for index, plan in enumerate(session.plans):
         with session.meter.stage(Stage.DECODE, part=(index, len(session.plans))):
-            frames.append(finished_frames(session, footage, source, sampled, index))
-            if session.models.safety is not None:
-                session.models.safety.refuse_flagged(frames[-1])
-    return Edited(tuple(frames), source, sampled, reconstruction)
+            frames, said = finished_frames(session, footage, source, sampled, index), None
+            try:
+                shown.append(frames)
+                if safety is not None:
+                    shown[-1], said = safety.passed(frames)
+            except EditError as error:
+                shown[-1], said = None, str(error)
+                refusals.append(error)
+            if said:
+                session.notes.append(f"“{plan.target}”: {said}")
+    if len(refusals) == len(shown):
+        raise refusals[0]
+    return tuple(shown)

@@ -5,8 +5,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageFilter
 
 from editor.events import EditError
+
+SHARE = 0.1
+"""From this share of flagged frames on a result is withheld, however few frames that is."""
+
+BLUR = 8
+"""The blur's radius is the longer side through this."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +36,26 @@ class SafetyChecker:
             found += [at + i for i, flag in enumerate(flags) if flag]
         return tuple(found)
 
-    def refuse_flagged(self, frames: np.ndarray) -> None:
-        """Raise `EditError` when any frame is flagged: a blackened video would look like a fault."""
+    def passed(self, frames: np.ndarray) -> tuple[np.ndarray, str | None]:
+        """The frames that may be shown, and a sentence on what was done to them, if anything was.
+
+        The checker's false alarms are mostly single frames: one is blurred beyond recognition. Raises `EditError` from
+        two frames or a tenth of them on: a blackened video would look like a fault.
+        """
         found = self.flagged(frames)
-        if found:
+        if not found:
+            return frames, None
+        if len(found) > 1 or len(found) >= SHARE * len(frames):
             raise EditError(
-                f"The checkpoint's safety checker flagged {len(found)} of {len(frames)} frames, so no video was "
-                "written. Change the prompt. Whoever hosts this can turn the checker off with EDITOR_SAFETY=off."
+                f"The checkpoint's safety checker flagged {len(found)} of {len(frames)} frames, so this result is "
+                "withheld. Change the prompt. Whoever hosts this can turn the checker off with EDITOR_SAFETY=off."
             )
+        shown = frames.copy()
+        shown[found[0]] = _blurred(frames[found[0]])
+        return shown, f"the safety checker flagged frame {found[0] + 1} of {len(frames)}, which is blurred"
+
+
+def _blurred(frame: np.ndarray) -> np.ndarray:
+    """The frame (H, W, 3) with nothing left but its colours in the rough."""
+    picture = Image.fromarray(frame)
+    return np.asarray(picture.filter(ImageFilter.GaussianBlur(max(picture.size) / BLUR)))

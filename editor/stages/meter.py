@@ -8,7 +8,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -97,49 +97,66 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Chunks:
-    """How many frames the VAE takes at a time, frames the inversion, and target prompts the edit (None: all)."""
+    """How many frames the VAE takes at a time, frames the inversion, and target prompts the edit (None: all).
+
+    `tile`: side in pixels of the tiles that the VAE works in, None: whole pictures.
+    """
 
     vae: int = 4
+    tile: int | None = None
     frames: int | None = None
     targets: int | None = None
     previews: bool = True
 
 
-SMALLEST = Chunks(vae=1, frames=1, targets=1, previews=False)
+SMALLEST_TILE = 128
+"""Pixels; below that the overlap of the tiles is most of the work."""
 
 
 class Memory:
-    """The chunks in use. They shrink once, when memory ran out, and stay small for the rest of the edit."""
+    """The chunks in use. They shrink when memory ran out, each for its own stage, and stay small for the whole edit."""
 
     def __init__(self) -> None:
         self.chunks = Chunks()
+        self.notes: list[str] = []
 
-    def within(self, work: Callable[[Chunks], T]) -> T:
-        """Call `work` with the chunks; when memory runs out, once more with the smallest.
+    def within(self, part: str, whole: int, work: Callable[[Chunks], T]) -> T:
+        """Call `work` with the chunks; whenever memory runs out, again with half of its `part`, until it fits.
 
-        Raises `EditError` when that is too much as well. Other errors pass.
+        `part`: vae, frames or targets; `whole`: how many there are, for the VAE the longer side in pixels, since its
+        last resort are tiles. Raises `EditError` when the smallest pieces are too much as well. Other errors pass.
         """
-        try:
-            return work(self.chunks)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            if self.chunks == SMALLEST:
-                raise EditError(OUT_OF_MEMORY) from error
-        # out of the handler: the failed attempt's tensors hang on its traceback
-        self.chunks = SMALLEST
-        release()
-        try:
-            return work(self.chunks)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise EditError(OUT_OF_MEMORY) from error
-            raise
+        while True:
+            try:
+                return work(self.chunks)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                smaller = halved(self.chunks, part, whole)
+                if smaller is None:
+                    raise EditError(OUT_OF_MEMORY) from error
+            # out of the handler: the failed attempt's tensors hang on its traceback
+            self.chunks = replace(smaller, previews=False)
+            self.notes.append(f"memory ran out: {_said(self.chunks, part)} from then on")
+            release()
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Says that the chunks shrank, if they did."""
-        return ("memory ran out once: worked on in the smallest pieces",) if self.chunks == SMALLEST else ()
+
+def halved(chunks: Chunks, part: str, whole: int) -> Chunks | None:
+    """The chunks with half as much of `part`; None where it cannot get smaller."""
+    if part == "vae" and chunks.vae == 1:
+        tile = (chunks.tile or whole) // 2
+        return replace(chunks, tile=tile) if tile >= SMALLEST_TILE else None
+    now = getattr(chunks, part) or whole
+    return replace(chunks, **{part: (now + 1) // 2}) if now > 1 else None
+
+
+def _said(chunks: Chunks, part: str) -> str:
+    """How the work goes on, for the manifest."""
+    if part == "vae" and chunks.tile:
+        return f"the VAE works in tiles of {chunks.tile} pixels"
+    count = getattr(chunks, part)
+    at_once = {"vae": "frames through the VAE", "frames": "frames", "targets": "target prompts"}[part]
+    return f"at most {count} {at_once} at a time"
 
 
 def release() -> None:

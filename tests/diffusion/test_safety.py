@@ -9,6 +9,7 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from editor.diffusion.models import load_models
+from editor.diffusion.safety import SafetyChecker
 from editor.events import EditError
 from editor.settings import Settings
 from tests import tiny
@@ -48,15 +49,42 @@ def test_flagged_frames_are_refused_in_words_and_not_blackened(checkpoint):
     safety = load_models(checkpoint(-2.0), Settings(device="cpu")).safety
     frames = FRAMES.copy()
     assert safety.flagged(frames, chunk=2) == (0, 1, 2)
-    with pytest.raises(EditError, match=r"flagged 3 of 3 frames.*EDITOR_SAFETY=off"):
-        safety.refuse_flagged(frames)
+    with pytest.raises(EditError, match=r"flagged 3 of 3 frames.*withheld.*EDITOR_SAFETY=off"):
+        safety.passed(frames)
     np.testing.assert_array_equal(frames, FRAMES)
 
 
 def test_harmless_frames_pass(checkpoint):
     safety = load_models(checkpoint(2.0), Settings(device="cpu")).safety
     assert safety.flagged(FRAMES) == ()
-    safety.refuse_flagged(FRAMES)
+    assert safety.passed(FRAMES) == (FRAMES, None)
+
+
+class Pointing(SafetyChecker):
+    """Flags the frames it is made with."""
+
+    def __init__(self, *found):
+        super().__init__(None, None, torch.device("cpu"))
+        object.__setattr__(self, "found", found)
+
+    def flagged(self, frames, chunk=8):
+        return self.found
+
+
+def test_a_single_frame_is_blurred_beyond_recognition_and_said():
+    frames = np.random.default_rng(0).integers(0, 256, (16, 40, 32, 3), dtype=np.uint8)
+    shown, said = Pointing(5).passed(frames)
+    assert said == "the safety checker flagged frame 6 of 16, which is blurred"
+    others = np.arange(16) != 5
+    np.testing.assert_array_equal(shown[others], frames[others])
+    # of noise with a spread of 74 levels nothing is left but its mean
+    assert shown[5].std() < 8 and abs(shown[5].mean() - frames[5].mean()) < 5
+
+
+@pytest.mark.parametrize(("count", "found"), [(16, (3, 4)), (32, (0, 31)), (10, (0,)), (1, (0,))])
+def test_from_two_frames_or_a_tenth_of_them_on_the_result_is_withheld(count, found):
+    with pytest.raises(EditError, match=f"flagged {len(found)} of {count} frames, so this result is withheld"):
+        Pointing(*found).passed(np.zeros((count, 8, 8, 3), np.uint8))
 
 
 def test_a_self_hoster_can_turn_it_off(checkpoint):

@@ -99,9 +99,9 @@ def test_xformers_by_name_on_the_cpu_is_refused_with_a_way_out():
 
 
 def test_on_cuda_a_working_xformers_is_chosen_and_a_broken_one_explained(monkeypatch):
-    monkeypatch.setattr(kernels, "_trouble_with_xformers", lambda device, dtype: None)
+    monkeypatch.setattr(kernels, "_trouble_with_xformers", lambda *asked: None)
     assert choose_kernel(CUDA, torch.float16).name == "xformers"
-    monkeypatch.setattr(kernels, "_trouble_with_xformers", lambda device, dtype: "no kernel image")
+    monkeypatch.setattr(kernels, "_trouble_with_xformers", lambda *asked: "no kernel image")
     fallback = choose_kernel(CUDA, torch.float16)
     assert fallback.name == "sdpa"
     assert "no kernel image" in fallback.reason
@@ -110,12 +110,70 @@ def test_on_cuda_a_working_xformers_is_chosen_and_a_broken_one_explained(monkeyp
 
 
 def test_the_trial_call_accepts_a_right_kernel_and_names_what_is_wrong(stand_in, monkeypatch):
-    assert kernels._trouble_with_xformers(CPU, torch.float32) is None
+    assert kernels._trouble_with_xformers(CPU, torch.float32, (40, 8)) is None
 
     def refuses(*args, **kwargs):
         raise NotImplementedError("no operator found\nmore lines")
 
     monkeypatch.setattr(sys.modules["xformers.ops"], "memory_efficient_attention", refuses)
-    assert kernels._trouble_with_xformers(CPU, torch.float32) == "no operator found"
-    monkeypatch.setattr(sys.modules["xformers.ops"], "memory_efficient_attention", lambda q, k, v, scale: v)
-    assert "differs" in kernels._trouble_with_xformers(CPU, torch.float32)
+    assert kernels._trouble_with_xformers(CPU, torch.float32, (40,)) == "no operator found (head size 40, float32)"
+    monkeypatch.setattr(
+        sys.modules["xformers.ops"], "memory_efficient_attention", lambda q, k, v, scale: v + 0 * (q + k)
+    )
+    assert "differs" in kernels._trouble_with_xformers(CPU, torch.float32, (40,))
+
+
+def test_the_trial_covers_every_head_size_and_the_way_back(stand_in, monkeypatch):
+    real = sys.modules["xformers.ops"].memory_efficient_attention
+
+    def trouble(kernel):
+        monkeypatch.setattr(sys.modules["xformers.ops"], "memory_efficient_attention", kernel)
+        return kernels._trouble_with_xformers(CPU, torch.float32, (40, 160))
+
+    def small_heads_only(query, key, value, scale):
+        if query.shape[-1] > 128:
+            raise NotImplementedError("at most 128")
+        return real(query, key, value, scale=scale)
+
+    assert trouble(small_heads_only) == "at most 128 (head size 160, float32)"
+    assert "grad" in trouble(lambda q, k, v, scale: real(q, k, v, scale=scale).detach())
+
+
+def test_a_kernel_that_refuses_at_run_time_is_replaced_with_a_note(stand_in, monkeypatch):
+    def refuses(*args, **kwargs):
+        raise NotImplementedError("compute capability 12.0")
+
+    monkeypatch.setattr(sys.modules["xformers.ops"], "memory_efficient_attention", refuses)
+    choice = KernelChoice("xformers", "")
+    query, key, value = draw(2, 33, 3, 20, 0), draw(2, 77, 3, 20, 1), draw(2, 77, 3, 20, 2)
+    for _ in range(2):
+        found = choice.attend(query, key, value, 0.3)
+        assert torch.allclose(found, KernelChoice("plain", "").attend(query, key, value, 0.3), atol=1e-5)  # float32
+    assert choice.refusals == ["xformers could not serve a call, so SDPA took over: compute capability 12.0"]
+
+
+def test_a_kernel_without_memory_is_not_taken_for_one_that_refuses(stand_in, monkeypatch):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(sys.modules["xformers.ops"], "memory_efficient_attention", full)
+    choice = KernelChoice("xformers", "")
+    with pytest.raises(torch.OutOfMemoryError):
+        choice.attend(*(draw(1, 8, 1, 16, seed) for seed in range(3)), 0.25)
+    assert choice.refusals == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [40, 160])
+def test_sdpa_passes_the_trial_forward_and_backward(dtype, size):
+    assert kernels.kernel_error(kernels.KERNELS["sdpa"], size, CPU, dtype) < kernels.TOLERANCE[dtype]
+
+
+def test_only_the_plain_kernel_casts_up(monkeypatch):
+    seen = {}
+    for name in ("plain", "sdpa"):
+        monkeypatch.setitem(kernels.KERNELS, name, lambda q, k, v, s, name=name: seen.update({name: q.dtype}) or q)
+    inputs = [draw(1, 8, 1, 16, seed).bfloat16() for seed in range(3)]
+    for name in ("plain", "sdpa"):
+        assert KernelChoice(name, "").attend(*inputs, 0.25, upcast=True).dtype == torch.bfloat16
+    assert seen == {"plain": torch.float32, "sdpa": torch.bfloat16}
