@@ -85,7 +85,7 @@ def _edit(args: argparse.Namespace) -> int:
         for line in numbers_lines(request):
             bar.say(line)
         bar.say(f"loading model {request.model}")
-        models = load_models(request.model, settings)
+        models = load_models(request.model, settings, vae=request.vae, loras=request.loras)
         results = edit(args.clip, request, models, args.out, emit=bar, cache=cache, check=args.check, previews=False)
     if args.json:
         print(json.dumps({"results": [_json(r) for r in results]}))

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 
 from editor.request import PRESETS, EditRequest
 
-SINGULAR = {"targets": "target", "word_weights": "word_weight"}  # flags that are given once per value
+SINGULAR = {"targets": "target", "word_weights": "word_weight", "loras": "lora"}  # flags that are given once per value
 
 
 def add_request_flags(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,9 @@ def request_from(args: argparse.Namespace) -> EditRequest:
     """The validated request that the flags ask for. Raises `EditError` on a value outside its range."""
     given = {f.name: getattr(args, f.name) for f in fields(EditRequest)}
     preset = given.pop("preset") or EditRequest().preset
-    if given["word_weights"] is not None:
-        given["word_weights"] = dict(given["word_weights"])
+    for name in ("word_weights", "loras"):
+        if given[name] is not None:
+            given[name] = dict(given[name])
     return EditRequest.from_preset(preset, **given).validated()
 
 
@@ -48,6 +49,8 @@ def _argument(f: Field) -> dict[str, Any]:
     text = f.metadata["help"].replace("%", "%%") + _allowed(f)
     if f.name == "preset":
         return {"choices": tuple(PRESETS), "help": text}
+    if f.name == "loras":
+        return {"type": _lora, "action": "append", "metavar": "FILE=NUMBER", "help": text}
     if get_origin(f.type) is Mapping:
         return {"type": _word_weight, "action": "append", "metavar": "WORD=NUMBER", "help": text}
     if f.type is bool:
@@ -89,3 +92,14 @@ def _word_weight(text: str) -> tuple[str, float]:
         return word, float(number)
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is not WORD=NUMBER, for example snow=1.5") from None
+
+
+def _lora(text: str) -> tuple[str, float]:
+    """`neon.safetensors=0.8` as ("neon.safetensors", 0.8); without a number its strength is 1."""
+    file, separator, number = text.rpartition("=")
+    if not separator:
+        return text, 1.0
+    try:
+        return file, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not FILE=NUMBER, for example neon.safetensors=0.8") from None

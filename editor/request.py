@@ -41,7 +41,19 @@ class EditRequest:
         choices=STRENGTHS,
         advanced=False,
     )
-    model: str = option("demo", "A name from the catalog or a local folder in diffusers layout.", advanced=False)
+    model: str = option(
+        "demo",
+        "A name from the catalog, a checkpoint folder or .safetensors file, or an id of the Hugging Face Hub.",
+        advanced=False,
+    )
+    vae: str = option("", "Another VAE: a folder, a .safetensors file or an id of the Hub.", advanced=False)
+    loras: Mapping[str, float] = option(
+        dict,
+        "LoRAs by file, or by name in the folder EDITOR_LORAS, with their strength.",
+        low=-4,
+        high=4,
+        advanced=False,
+    )
     family: str = option(
         "auto",
         "Whose numbers a preset takes; auto: drawn for the built-in model, photo for every other.",
@@ -54,10 +66,15 @@ class EditRequest:
     fps: float | None = option(None, "Frames per second to edit; empty: the source's, at most 8.", low=0.1, high=30.0)
     max_frames: int = option(16, "Most frames to edit.", low=1, high=128)
     size: int | None = option(
-        None, "Longer side the model works at, in pixels; empty: the model's own.", low=64, high=1024
+        None,
+        "Longer side the model works at, in pixels; empty: as large a picture as it was trained on.",
+        low=64,
+        high=2048,
     )
 
-    negative_prompt: str = option("", "What the result should avoid; overrides the source prompt as guidance base.")
+    negative_prompt: str = option("", "What the result should avoid.")
+    negative_scale: float = option(1.0, "Strength of the push away from it, in guidance scales.", low=0.0, high=3.0)
+    clip_skip: int = option(0, "Last layers of the text encoder that are left out.", low=0, high=8)
     steps: int = option(25, "Denoising steps.", low=1, high=200)
     guidance_scale: float = option(7.5, "How strongly the prompt steers; 1 is no guidance.", low=1.0, high=20.0)
     guidance_stop: float = option(1.0, "Fraction of the steps after which guidance ends.", low=0.0, high=1.0)
@@ -89,7 +106,9 @@ class EditRequest:
     )
 
     as_published: bool = option(
-        False, "Run as the authors do: every row to the last step, and null text fitted on all of them."
+        False,
+        "Run as the authors do: every row to the last step, null text fitted on all of them, group norms over the "
+        "whole clip, latents drawn from the VAE's posterior.",
     )
 
     frame_attention: str = option(

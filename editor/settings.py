@@ -29,7 +29,11 @@ class Settings:
     share: bool = setting(False, "Open a Gradio share link.")
     model: str = setting("demo", "Model selected by default.")
     models: tuple[str, ...] = setting(("demo",), "Models the page offers, comma-separated.")
+    loras: Path = setting(ROOT / "assets" / "loras", "Folder of the LoRA files that the page offers.")
     device: str = setting("auto", "Where the model runs.", ("auto", "cpu", "cuda", "mps"))
+    dtype: str = setting(
+        "auto", "Precision of the UNet; auto: half on CUDA, else full.", ("auto", "float16", "bfloat16", "float32")
+    )
     attention: str = setting("auto", "Attention kernel.", ("auto", "xformers", "sdpa", "plain"))
     offload: str = setting("none", "What is moved off the GPU between uses.", ("none", "model"))
     safety: str = setting("on", "Safety checker, where the checkpoint has one.", ("on", "off"))

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from editor import EditRequest, edit, load_models
+from editor.diffusion.latents import decode_latents
 from editor.diffusion.safety import SafetyChecker
-from editor.events import Cancelled, EditError, Preview, Progress, Stage, ignore
+from editor.events import Cancelled, EditError, Preview, Progress, Stage, ignore, is_out_of_memory
 from editor.media import Limits, probe, read_clip
 from editor.method.branches import planned_evaluations
 from editor.method.words import plan_control
@@ -19,6 +20,7 @@ from editor.pipeline import edit_frames
 from editor.settings import Settings
 from editor.stages.cache import InversionCache
 from editor.stages.footage import read_footage
+from editor.stages.meter import Memory
 from editor.stages.session import Session
 from tests import tiny
 from tests.clips import moving_square, write_clip
@@ -154,6 +156,7 @@ def test_a_golden_slice_of_the_tiny_pipeline(clip, models, tmp_path):
 
 
 GOLDEN_SETTINGS = {
+    "size": 32,
     "guidance_scale": 5.0,
     "guidance_stop": 1.0,
     "inversion": "pinned",
@@ -353,14 +356,14 @@ def scarce(models):
         handle.remove()
 
 
-def test_memory_that_runs_out_is_retried_once_in_the_smallest_pieces(clip, models, tmp_path, scarce):
-    batches = scarce(most=0)
+def test_memory_that_runs_out_halves_the_stage_until_it_fits(clip, models, tmp_path, scarce):
+    batches = scarce(most=1, times=2)
     (result,) = edit(clip, asked(), models, tmp_path)
-    assert batches[: 1 + FRAMES] == [FRAMES] + [1] * FRAMES  # all frames in one call, then each by itself
-    assert any("memory ran out once" in note for note in read(result)["notes"])
+    assert batches[:5] == [FRAMES, 2, 1, 1, 1], "all, half of them rounded up, then each by itself"
+    assert "memory ran out: at most 1 frames at a time from then on" in read(result)["notes"]
 
 
-def test_the_retry_of_the_edit_takes_one_target_after_the_other(clip, models, tmp_path, scarce):
+def test_the_retry_of_the_edit_takes_fewer_targets_at_once(clip, models, tmp_path, scarce):
     (whole,) = edit(clip, asked(), models, tmp_path / "alone")
     batches = scarce(most=3 * FRAMES)  # source, guidance's base and one target still fit
     first, second = edit(clip, asked(targets=(TARGET, "a cat")), models, tmp_path / "both")
@@ -370,12 +373,62 @@ def test_the_retry_of_the_edit_takes_one_target_after_the_other(clip, models, tm
     assert away < 1 < other / 10  # levels; chunks of the VAE round differently, and the codec passes that on
 
 
+@pytest.mark.parametrize(
+    ("name", "budget", "said"),
+    [
+        ("encode", 2 * 64 * 48, "at most 2 frames through the VAE at a time"),
+        ("decode", 16 * 12, "at most 1 frames through the VAE at a time"),
+    ],
+)
+def test_the_vae_takes_fewer_frames_until_they_fit(clip, models, tmp_path, monkeypatch, name, budget, said):
+    real, sizes = getattr(models.vae, name), []
+
+    def refusing(x, *args, **kwargs):
+        size = len(x) * x.shape[-1] * x.shape[-2]
+        if size > budget:
+            raise RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)")
+        sizes.append(size)
+        return real(x, *args, **kwargs)
+
+    monkeypatch.setattr(models.vae, name, refusing)
+    (result,) = edit(clip, asked(size=64), models, tmp_path, previews=False)
+    assert sizes and max(sizes) <= budget
+    assert any(said in note for note in read(result)["notes"])
+
+
+def test_the_vaes_last_resort_are_tiles(models):
+    latents = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    whole = decode_latents(models.vae, latents, 1)
+    tiles = decode_latents(models.vae, latents, 1, tile=128)
+    assert tiles.shape == whole.shape == (1, 256, 256, 3)
+    assert 0 < np.abs(tiles.astype(int) - whole).mean() < 8  # levels: attention in the middle sees a tile only
+    assert not models.vae.use_tiling, "what was set comes back"
+
+
+def test_less_and_less_until_nothing_is_left():
+    memory, tried = Memory(), []
+
+    def never(chunks):
+        tried.append((chunks.vae, chunks.tile))
+        raise torch.OutOfMemoryError("out of memory")
+
+    with pytest.raises(EditError, match=r"not enough memory.*max_frames"):
+        memory.within("vae", 512, never)
+    assert tried == [(4, None), (2, None), (1, None), (1, 256), (1, 128)]
+    assert memory.chunks.frames is memory.chunks.targets is None, "other stages keep their size"
+
+
+@pytest.mark.parametrize("text", ["CUDNN_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate memory"])
+def test_allocation_failures_of_libraries_count_as_out_of_memory(text):
+    assert is_out_of_memory(RuntimeError(f"error: {text}")) and not is_out_of_memory(RuntimeError("shape mismatch"))
+
+
 def read_frames(result):
     return read_clip(result.edited, 0.0, None, None, 16).frames.astype(int)
 
 
 def test_memory_that_runs_out_twice_is_an_error_with_ways_out(clip, models, tmp_path, scarce):
-    scarce(most=0, times=2)
+    scarce(most=0, times=3)  # all frames, half of them, one
     with pytest.raises(EditError, match=r"not enough memory.*max_frames.*size"):
         edit(clip, asked(), models, tmp_path)
     assert files_in(tmp_path) == []
@@ -411,7 +464,7 @@ def test_frames_that_the_safety_checker_flags_are_not_written(clip, models, tmp_
         def flagged(self, frames, chunk=8):
             return (0,)
 
-    with pytest.raises(EditError, match="flagged 1 of 3 frames"):
+    with pytest.raises(EditError, match="flagged 1 of 3 frames"):  # a third of them
         edit(clip, asked(), dataclasses.replace(models, safety=Stern(None, None, models.device)), tmp_path)
     assert files_in(tmp_path) == []
 
@@ -420,3 +473,17 @@ def test_a_normalised_clip_is_read_as_it_is(clip, models, tmp_path):
     limits = Limits(seconds=0.2)  # normalising would refuse the clip
     (result,) = edit(clip, asked(), models, tmp_path / "out", normalised=True, limits=limits)
     assert read(result)["frames"] == FRAMES
+
+
+def test_what_was_computed_for_other_targets_stays(clip, models, tmp_path):
+    class Choosy(SafetyChecker):
+        def flagged(self, frames, chunk=8):
+            seen.append(len(frames))
+            return (0, 1) if len(seen) == 1 else ()
+
+    seen = []
+    safe = dataclasses.replace(models, safety=Choosy(None, None, models.device))
+    (result,) = edit(clip, asked(targets=(TARGET, "a red car in the snow")), safe, tmp_path)
+    assert result.target == "a red car in the snow" and result.edited.is_file()
+    withheld = f"“{TARGET}”: The checkpoint's safety checker flagged 2 of 3"
+    assert any(note.startswith(withheld) for note in read(result)["notes"])

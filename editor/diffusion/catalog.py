@@ -1,25 +1,22 @@
 """Which checkpoints can be named, and where their files are. Nothing is loaded here, and torch is not imported.
 
-Remote checkpoints are pinned to a revision and only their safetensors weights are fetched. A local folder in
-diffusers layout can be named by its path.
+A checkpoint is named by the catalog, by a folder in diffusers layout, by a single safetensors file, or by its id on
+the Hugging Face Hub.
 """
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from editor.diffusion.hub import WEIGHTS, fetch, fetched_before, hub_id, variant_of
 from editor.events import EditError
 from editor.settings import ROOT
 
-HUB_TIMEOUT = 5.0  # seconds for the single reachability request; the hub client alone would retry for half a minute
-
 PARTS = ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
-WEIGHTS = {
-    "text_encoder": "model.safetensors",
-    "unet": "diffusion_pytorch_model.safetensors",
-    "vae": "diffusion_pytorch_model.safetensors",
-}
+SECOND = ("tokenizer_2", "text_encoder_2")
+"""What a checkpoint of Stable Diffusion XL has besides."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +36,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files are on this machine.
+    """A checkpoint whose files are on this machine: a folder in diffusers layout, or one safetensors file.
 
-    `revision` is the pinned commit of a Hub checkpoint; for a folder it is `sha256:` and the hash of its files
-    (`weights_hash` without the prefix), so that two folders of one name never share a cached inversion.
+    `revision` is the commit of a Hub checkpoint; otherwise it is `sha256:` and the hash of its files (`weights_hash`
+    without the prefix), so that two of one name never share a cached inversion.
     """
 
     name: str
-    folder: Path
+    path: Path
     revision: str
     weights_hash: str | None
 
@@ -82,10 +79,6 @@ CATALOG: dict[str, Entry] = {
     )
 }
 
-_FETCH = [f"{part}/{pattern}" for part in (*PARTS, "safety_checker", "feature_extractor") for pattern in ("*.json",)]
-_FETCH += ["model_index.json", "tokenizer/*.txt", "safety_checker/model.safetensors"]
-_FETCH += [f"{part}/{name}" for part, name in WEIGHTS.items()]
-
 
 def family_of(name: str) -> str:
     """Whose numbers suit the model `name`: what the catalog says; any other folder, file or Hub id is a photo model."""
@@ -93,58 +86,95 @@ def family_of(name: str) -> str:
     return "photo" if entry is None else entry.family
 
 
-def locate(name: str) -> Checkpoint:
-    """The files of the catalog name or local folder `name`, fetched from the Hub when they are not here yet.
+def locate(name: str, half: bool = False) -> Checkpoint:
+    """The files of the checkpoint `name`, fetched from the Hub when they are not here yet.
 
-    Raises `EditError` when the name is unknown, the folder is not a checkpoint or the Hub cannot be reached.
+    With `half` the UNet's weights in half precision are enough. Raises `EditError` when the name is unknown, what it
+    names is no checkpoint, or the Hub cannot be reached.
     """
     entry = CATALOG.get(name)
-    if entry is None:
-        return _local(name, Path(name).expanduser())
-    if entry.folder is not None:
-        return _local(name, entry.folder)
-    return Checkpoint(name, _fetched(entry), str(entry.revision), None)
+    path = Path(name).expanduser()
+    if entry is not None and entry.folder is not None:
+        return _folder(name, entry.folder)
+    if entry is None and path.is_dir():
+        return _folder(name, path)
+    if entry is None and (path.is_file() or path.suffix in WEIGHT_FILES):
+        return _file(name, path)
+    repository = hub_id(name) if entry is None else (str(entry.repo), str(entry.revision))
+    if repository is None or name.startswith((".", "/", "~")):
+        raise EditError(
+            f"There is no model '{name}': it is neither in the catalog ({', '.join(CATALOG)}) nor a folder or file on "
+            "this machine. Give one of these names, the path of a checkpoint folder in diffusers layout or of a "
+            ".safetensors file, or an id of the Hugging Face Hub (org/name or org/name@revision)."
+        )
+    folder, commit = fetch(name, *repository, half)
+    _refuse_incomplete(folder)
+    return Checkpoint(name, folder, commit, None)
+
+
+WEIGHT_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
 def present(name: str) -> bool:
     """Whether the catalog model `name` is on this machine already; asks no network."""
     entry = CATALOG[name]
-    folder = entry.folder if entry.folder is not None else _cached(entry)
+    folder = entry.folder or fetched_before(str(entry.repo), str(entry.revision))
     return folder is not None and not _missing(folder)
 
 
-def _local(name: str, folder: Path) -> Checkpoint:
+def offered_loras(folder: Path) -> dict[str, Path]:
+    """The LoRA files of an installation's folder, by their name without the ending."""
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))} if folder.is_dir() else {}
+
+
+def is_xl(folder: Path) -> bool:
+    """Whether a checkpoint folder is of Stable Diffusion XL: with a second text encoder."""
+    return (folder / "text_encoder_2").is_dir()
+
+
+def _folder(name: str, folder: Path) -> Checkpoint:
     """A folder in diffusers layout, refused in words when it is none."""
-    if not folder.is_dir():
-        known = ", ".join(CATALOG)
+    _refuse_incomplete(folder)
+    files = [p for part in (*PARTS, *SECOND) for p in (folder / part).rglob("*")]
+    digest = _hash(folder, [p for p in files if p.suffix in {".safetensors", ".json", ".txt"}])
+    return Checkpoint(name, folder, f"sha256:{digest}", digest)
+
+
+def _file(name: str, path: Path) -> Checkpoint:
+    """A single file, refused in words when it is missing or pickled; what is in it is for the loader to judge."""
+    if not path.is_file():
+        raise EditError(f"There is no file '{name}'. Give the path of a .safetensors checkpoint.")
+    if path.suffix != ".safetensors":
         raise EditError(
-            f"There is no model '{name}': it is neither in the catalog ({known}) nor a folder on this machine. "
-            "Give one of these names, or the path of a checkpoint folder in diffusers layout."
+            f"The file '{name}' is no safetensors file. Pickled weights (.ckpt, .pt, .bin) can run code and are never "
+            "read: choose the .safetensors version of this checkpoint, which most pages offer beside it."
         )
+    digest = _hash(path.parent, [path])
+    return Checkpoint(name, path, f"sha256:{digest}", digest)
+
+
+def _refuse_incomplete(folder: Path) -> None:
     missing = _missing(folder)
     if missing:
         raise EditError(
             f"The folder '{folder}' is not a checkpoint in diffusers layout: {', '.join(missing)} missing. "
             "Weights must be safetensors files; pickled weights are never read."
         )
-    digest = _hash(folder)
-    return Checkpoint(name, folder, f"sha256:{digest}", digest)
 
 
 def _missing(folder: Path) -> list[str]:
     """What `folder` lacks of a text-to-image checkpoint, as readable relative names."""
-    wanted = [f"{part}/" for part in PARTS if not (folder / part).is_dir()]
-    for part, name in WEIGHTS.items():
-        index = folder / part / f"{name}.index.json"  # a checkpoint saved in several shards
-        if not (folder / part / name).is_file() and not index.is_file() and f"{part}/" not in wanted:
-            wanted.append(f"{part}/{name}")
+    parts = (*PARTS, *(SECOND if is_xl(folder) else ()))
+    wanted = [f"{part}/" for part in parts if not (folder / part).is_dir()]
+    for part in parts:
+        if f"{part}/" not in wanted and part in WEIGHTS and variant_of(folder, part) is None:
+            wanted.append(f"{part}/{WEIGHTS[part]}.safetensors")
     return wanted
 
 
-def _hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of the weights and configs that are loaded, in sorted order."""
+def _hash(folder: Path, files: list[Path]) -> str:
+    """SHA-256 over the names, relative to `folder`, and the contents of `files`, in sorted order."""
     digest = hashlib.sha256()
-    files = [p for part in PARTS for p in (folder / part).rglob("*") if p.suffix in {".safetensors", ".json", ".txt"}]
     for path in sorted(files):
         digest.update(str(path.relative_to(folder)).encode())
         with path.open("rb") as file:
@@ -152,44 +182,28 @@ def _hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _cached(entry: Entry) -> Path | None:
-    """The folder of a Hub checkpoint that was fetched before, complete or not; asks no network."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(entry.repo, revision=entry.revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
+DISTILLED = re.compile(r"(?:^|[^a-z])(lcm|turbo|lightning|hyper-?sd|dmd2?|tcd)(?:[^a-z]|$)", re.IGNORECASE)
+"""Names that say that a checkpoint was distilled for few steps."""
 
 
-def _fetched(entry: Entry) -> Path:
-    """The folder of a Hub checkpoint, downloaded at its pinned revision unless it is complete already."""
-    cached = _cached(entry)
-    if cached is not None and not _missing(cached):
-        return cached
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        HfApi().model_info(entry.repo, revision=entry.revision, timeout=HUB_TIMEOUT)  # one try: fail within seconds
-        folder = snapshot_download(entry.repo, revision=entry.revision, allow_patterns=_FETCH, etag_timeout=HUB_TIMEOUT)
-    except HfHubHTTPError as error:
-        raise EditError(_unreachable(entry, f"the Hub answered {error.response.status_code}")) from error
-    except (
-        Exception
-    ) as error:  # offline, proxy, time-out, full disk: the client's HTTP library has no stable base class
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        raise EditError(_unreachable(entry, f"{type(error).__name__}: {reason}")) from error
-    return Path(folder)
-
-
-def _unreachable(entry: Entry, why: str) -> str:
-    return (
-        f"The model '{entry.name}' ({entry.repo}) is not on this machine and could not be fetched: {why}. "
-        f"Two ways out: download it where there is a network (`hf auth login` if it asks, then "
-        f"`hf download {entry.repo} --revision {entry.revision}`), or use the built-in model with --model demo."
-    )
+def refuse_distilled(name: str, folder: Path | None = None) -> None:
+    """Raise `EditError` for a checkpoint that was distilled for few steps, told by its name and its configuration."""
+    told = DISTILLED.search(Path(name).name)
+    sign = f"its name says “{told[1]}”" if told else None
+    if folder is not None and sign is None:
+        scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+        kind = str(scheduler.get("_class_name", ""))
+        if kind in ("LCMScheduler", "TCDScheduler"):
+            sign = f"its scheduler is {kind}"
+        elif kind.startswith("Euler") and scheduler.get("timestep_spacing") == "trailing":
+            sign = "its scheduler starts at the last timestep, as Turbo's does"
+        elif read_json(folder / "unet" / "config.json").get("time_cond_proj_dim"):
+            sign = "its UNet takes the guidance scale as an input"
+    if sign:
+        raise EditError(
+            f"The model '{name}' was distilled for few steps ({sign}): LCM, Turbo and Lightning models leave out the "
+            "noise levels in between, so a clip cannot be inverted with them. Use the checkpoint it was distilled from."
+        )
 
 
 def read_json(path: Path) -> dict:

@@ -127,7 +127,8 @@ def kernel_error(kernel: Kernel, head_size: int, device: torch.device, dtype: to
             out = attend(*inputs, head_size**-0.5)
             gradients = torch.autograd.grad(out.float().square().sum(), inputs)
         results.append([x.float() for x in (out, *gradients)])
-    differences = [(a - b).abs().max() / b.abs().max().clamp_min(1.0) for a, b in zip(*results, strict=True)]
+    pairs = zip(*results, strict=True)
+    differences = [(a - b).detach().abs().max() / b.detach().abs().max().clamp_min(1.0) for a, b in pairs]
     return float(torch.stack(differences).max())
 
 

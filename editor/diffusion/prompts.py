@@ -4,10 +4,14 @@ A word is what stands between spaces. CLIP's tokenizer never joins text across a
 words' tokens in order; building them that way keeps every token's word known, whatever the spacing and punctuation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
+
+from editor.events import EditError
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,56 @@ def tokenise(tokenizer: CLIPTokenizer, prompt: str) -> Tokens:
 
 
 def embed(
-    tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, prompts: list[str] | tuple[str, ...], device: torch.device
+    tokenizer: CLIPTokenizer,
+    text_encoder: CLIPTextModel,
+    prompts: Sequence[str],
+    device: torch.device,
+    clip_skip: int = 0,
 ) -> torch.Tensor:
-    """Text embeddings (len(prompts), 77, d), float32 on `device`: the last hidden state, as in SD 1.x and 2.x."""
-    ids = torch.tensor([tokenise(tokenizer, prompt).ids for prompt in prompts], device=device)
+    """Text embeddings (P, 77, d), float32 on `device`: the last hidden state, as in Stable Diffusion 1.x and 2.x.
+
+    `clip_skip`: so many of the encoder's last layers are left out; the final norm is applied all the same.
+    """
     with torch.no_grad():
-        return text_encoder(ids)[0].float()
+        found = text_encoder(_ids(tokenizer, prompts, device), output_hidden_states=clip_skip > 0)
+        if clip_skip == 0:
+            return found[0].float()
+        inner = getattr(text_encoder, "text_model", text_encoder)
+        return inner.final_layer_norm(_layer(found.hidden_states, clip_skip)).float()
+
+
+def embed_xl(
+    pairs: Sequence[tuple[CLIPTokenizer, torch.nn.Module]],
+    prompts: Sequence[str],
+    device: torch.device,
+    clip_skip: int = 0,
+) -> torch.Tensor:
+    """Embeddings (P, 78, d) of Stable Diffusion XL (arXiv 2307.01952), float32 on `device`; d is both encoders' width.
+
+    The first 77 rows are the states before the last layer of both encoders side by side; the last row begins with the
+    pooled embedding of the second and is zero behind it, so that one tensor carries all that the text says. The empty
+    prompt is all zeros, as the published checkpoint wants it.
+    """
+    states = []
+    with torch.no_grad():
+        for tokenizer, encoder in pairs:
+            found = encoder(_ids(tokenizer, prompts, device), output_hidden_states=True)
+            states.append(_layer(found.hidden_states, clip_skip + 1).float())
+    text, pooled = torch.cat(states, dim=-1), found.text_embeds.float()
+    row = F.pad(pooled, (0, text.shape[-1] - pooled.shape[-1]))[:, None]
+    said = torch.tensor([bool(prompt.strip()) for prompt in prompts], device=device)
+    return torch.cat([text, row], dim=1) * said[:, None, None]
+
+
+def _ids(tokenizer: CLIPTokenizer, prompts: Sequence[str], device: torch.device) -> torch.Tensor:
+    return torch.tensor([tokenise(tokenizer, prompt).ids for prompt in prompts], device=device)
+
+
+def _layer(states: Sequence[torch.Tensor], skipped: int) -> torch.Tensor:
+    """The hidden state with `skipped` layers behind it. Raises `EditError` where there are not so many layers."""
+    if skipped >= len(states):
+        raise EditError(f"clip_skip is {skipped}, and this text encoder has {len(states) - 1} layers. Use fewer.")
+    return states[-1 - skipped]
 
 
 def cut_note(tokenizer: CLIPTokenizer, name: str, prompt: str) -> str | None:

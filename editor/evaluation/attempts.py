@@ -14,7 +14,6 @@ import torch
 
 from editor.diffusion.latents import decode_latents, encode_frames, plan_fit
 from editor.diffusion.models import Models
-from editor.diffusion.prompts import embed
 from editor.evaluation.configurations import Configuration
 from editor.evaluation.tasks import Task, draw
 from editor.events import ignore
@@ -158,7 +157,7 @@ def sdedit(
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean)
     a = schedule.alpha_bars[steps.start]
     noisy = a**0.5 * clean + (1 - a) ** 0.5 * noise
-    texts = embed(models.tokenizer, models.text_encoder, ["", *request.targets], models.device)
+    texts = models.embed(["", *request.targets])
     denoiser = Denoiser(models.unet, schedule)
     edits = []
     with attached(models.unet, processors_for(models.unet, models.kernel)):

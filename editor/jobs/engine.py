@@ -3,6 +3,7 @@
 Torch is imported inside the functions, so it loads only in the process that computes.
 """
 
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _warm: dict[str, "Models"] = {}
-"""The model of the last job, by name: at most one, because two may not fit the device together."""
+"""The model of the last job, by all that was loaded for it: one, because two may not fit the device together."""
 
 
 def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> tuple[EditResult, ...]:
@@ -28,22 +29,23 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
     from editor.pipeline import edit
     from editor.stages.cache import InversionCache
 
-    models = _load(request.model, settings, emit)
+    models = _load(request, settings, emit)
     cache = InversionCache(settings.data / "inversions", settings.cache_mb * 10**6)
     return edit(job_dir / CLIP, request, models, job_dir / "result", emit, cache, normalised=True)
 
 
-def _load(name: str, settings: Settings, emit: Emit) -> "Models":
-    """The warm model `name`; otherwise it is loaded, after the one before it was let go."""
+def _load(request: EditRequest, settings: Settings, emit: Emit) -> "Models":
+    """The request's model, warm or else loaded, after the one before it was let go."""
     from editor.diffusion.models import load_models
 
-    if name not in _warm:
+    key = json.dumps([request.model, request.vae, dict(request.loras)])
+    if key not in _warm:
         _warm.clear()
-        emit(Progress(Stage.PREPARE, 0, 1, message=f"Loading the model '{name}'."))
-        models = _warm[name] = load_models(name, settings)
+        emit(Progress(Stage.PREPARE, 0, 1, message=f"Loading the model '{request.model}'."))
+        models = _warm[key] = load_models(request.model, settings, vae=request.vae, loras=request.loras)
         log.info(
             "model %s on %s (%s), %s, attention by %s",
             *(models.name, models.device.type, models.device_reason),
             *(str(models.dtype).removeprefix("torch."), models.kernel.name),
         )
-    return _warm[name]
+    return _warm[key]

@@ -4,6 +4,7 @@ unusable is told at once."""
 import threading
 from pathlib import Path
 
+from editor.diffusion.catalog import offered_loras
 from editor.events import EditError
 from editor.jobs import files
 from editor.media import Limits, normalise, plan_interval, probe
@@ -70,6 +71,12 @@ def check_request(request: EditRequest, settings: Settings) -> None:
     offered = tuple(dict.fromkeys((settings.model, *settings.models)))
     if request.model not in offered:
         raise EditError(f"The model '{request.model}' is not offered here. Models: {', '.join(offered)}.")
+    if request.vae:
+        raise EditError("Another VAE cannot be chosen here: leave vae empty.")
+    known = offered_loras(settings.loras)
+    for name in request.loras:
+        if name not in known:
+            raise EditError(f"The LoRA '{name}' is not offered here. LoRAs: {', '.join(known) or 'none'}.")
     _check_most("target prompts", len(request.targets), settings.max_targets)
     _check_most("frames", request.max_frames, settings.max_frames)
     _check_most("steps", request.steps, settings.max_steps)

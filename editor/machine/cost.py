@@ -14,8 +14,9 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
 from editor.diffusion.kernels import SDPA
+from editor.diffusion.layouts import BETAS
 from editor.events import EditError
-from editor.machine.shapes import BETAS, SHAPES, TOKENIZER, random_unet
+from editor.machine.shapes import TOKENIZER, layout, random_unet
 from editor.method.attention import EditStep, attached, processors_for
 from editor.method.branches import row_schedule
 from editor.method.inversion import Trajectory, invert
@@ -35,10 +36,10 @@ class Bout:
     """The parts that all variants share: the built-in model's shape with random weights, and one request."""
 
     def __init__(self, request: EditRequest, shape: str = "small", frames: int = FRAMES) -> None:
-        config = SHAPES[shape].unet
+        config = layout(shape).unet
         self.request, self.frames = request, frames
         self.unet: UNet2DConditionModel = random_unet(shape)
-        scheduler = DDIMScheduler(**BETAS, prediction_type=SHAPES[shape].prediction_type)
+        scheduler = DDIMScheduler(**BETAS, prediction_type=layout(shape).prediction_type)
         self.schedule = Schedule.from_scheduler(scheduler, request.steps)
         tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
         self.plan: ControlPlan = plan_control(request.source, request.targets[0], request, tokenizer)

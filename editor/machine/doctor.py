@@ -82,7 +82,7 @@ def _libraries(settings: Settings) -> list[Finding]:
 
 def _device(settings: Settings) -> list[Finding]:
     device, why = choose_device(settings.device)
-    dtype, why_dtype = choose_dtype(device)
+    dtype, why_dtype = choose_dtype(device, settings.dtype)
     return [
         Finding("device", f"{describe_device(device)}: {why}", True),
         Finding("precision", f"{str(dtype).removeprefix('torch.')}: {why_dtype}"),
@@ -91,7 +91,7 @@ def _device(settings: Settings) -> list[Finding]:
 
 def _kernel(settings: Settings) -> list[Finding]:
     device, _ = choose_device(settings.device)
-    kernel = choose_kernel(device, choose_dtype(device)[0], settings.attention)
+    kernel = choose_kernel(device, choose_dtype(device, settings.dtype)[0], settings.attention)
     return [Finding("attention kernel", f"{kernel.name}: {kernel.reason}", True)]
 
 

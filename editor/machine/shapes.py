@@ -5,102 +5,62 @@ They make noise, not pictures, but load, run, cost and fail exactly as trained o
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from editor.diffusion.catalog import read_json
+from editor.diffusion.layouts import BETAS, LAYOUTS, Layout
 from editor.settings import ROOT
 
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 TOKENIZER = ROOT / "assets" / "demo_model" / "tokenizer"
 """Any CLIP tokenizer serves; this one is shipped."""
+VOCABULARY = 49408
+"""Tokens of CLIP's vocabulary."""
 SPREAD = 0.02
 """Standard deviation of the random weights, small enough that nothing overflows in half precision."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The configurations of one family's parts."""
-
-    unet: dict[str, Any]
-    vae: dict[str, Any]
-    text: dict[str, Any]
-    prediction_type: str
+BUILT_IN = ROOT / "assets" / "demo_model"
 
 
-def _unet(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
-    down = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
-    up = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
-    return {"down_block_types": down, "up_block_types": up, "block_out_channels": (320, 640, 1280, 1280), **changes}
-
-
-def _vae(levels: int, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * levels, "up_block_types": ("UpDecoderBlock2D",) * levels}
-    return {**blocks, "latent_channels": 4, "layers_per_block": 2, **changes}
-
-
-SHAPES: dict[str, Shape] = {
-    "sd15": Shape(
-        unet=_unet(cross_attention_dim=768, attention_head_dim=8, sample_size=64),
-        vae=_vae(4, block_out_channels=(128, 256, 512, 512), sample_size=512),
-        text={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
-        prediction_type="epsilon",
-    ),
-    "sd21": Shape(
-        unet=_unet(
-            cross_attention_dim=1024,
-            attention_head_dim=(5, 10, 20, 20),
-            use_linear_projection=True,
-            upcast_attention=True,
-            sample_size=96,
-        ),
-        vae=_vae(4, block_out_channels=(128, 256, 512, 512), sample_size=768),
-        text={
-            "hidden_size": 1024,
-            "intermediate_size": 4096,
-            "num_hidden_layers": 23,
-            "num_attention_heads": 16,
-            "hidden_act": "gelu",
-        },
-        prediction_type="v_prediction",
-    ),
-    "small": Shape(
-        unet={
-            "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-            "block_out_channels": (32, 64, 128),
-            "layers_per_block": 1,
-            "attention_head_dim": (1, 2, 4),
-            "cross_attention_dim": 128,
-            "norm_num_groups": 16,
-            "sample_size": 24,
-        },
-        vae=_vae(3, block_out_channels=(16, 32, 64), layers_per_block=1, norm_num_groups=8, sample_size=96),
-        text={"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4},
-        prediction_type="v_prediction",
-    ),
-}
-"""Stable Diffusion 1.5 and 2.1 in their true shape, and the shape of the built-in model."""
+def layout(shape: str) -> Layout:
+    """The configurations of a kind of Stable Diffusion, or of the built-in model as it is now, under the name small."""
+    if shape != "small":
+        return LAYOUTS[shape]
+    unet, vae, text = (read_json(BUILT_IN / part / "config.json") for part in ("unet", "vae", "text_encoder"))
+    kind = read_json(BUILT_IN / "scheduler" / "scheduler_config.json")["prediction_type"]
+    sizes = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "projection_dim"}
+    return Layout(
+        "Built-in model",
+        unet={name: value for name, value in unet.items() if not name.startswith("_")},
+        vae={name: value for name, value in vae.items() if not name.startswith("_")},
+        text={name: value for name, value in text.items() if name in sizes},
+        prediction_type=kind,
+    )
 
 
 def random_unet(shape: str, seed: int = 0) -> UNet2DConditionModel:
     """The shape's UNet in evaluation mode, without gradients; the same weights for a seed everywhere."""
-    return _filled(lambda: UNet2DConditionModel(**SHAPES[shape].unet), seed)
+    return _filled(lambda: UNet2DConditionModel(**layout(shape).unet), seed)
 
 
 def save_random(shape: str, folder: Path, seed: int = 0) -> Path:
     """Write a whole checkpoint folder of random weights: safetensors, a PNDM scheduler config as SD 1.x ships it."""
-    parts = SHAPES[shape]
-    text = CLIPTextConfig(vocab_size=49408, projection_dim=parts.text["hidden_size"], **parts.text)
-    makers = {
+    parts = layout(shape)
+    makers: dict[str, Callable[[], torch.nn.Module]] = {
         "unet": lambda: UNet2DConditionModel(**parts.unet),
         "vae": lambda: AutoencoderKL(**parts.vae),
-        "text_encoder": lambda: CLIPTextModel(text),
+        "text_encoder": lambda: CLIPTextModel(CLIPTextConfig(vocab_size=VOCABULARY, **parts.text)),
     }
+    if parts.text_2 is not None:
+        text_2 = CLIPTextConfig(vocab_size=VOCABULARY, **parts.text_2)
+        makers["text_encoder_2"] = lambda: CLIPTextModelWithProjection(text_2)
+        shutil.copytree(TOKENIZER, folder / "tokenizer_2")
     for name, make in makers.items():
         _filled(make, seed).save_pretrained(folder / name)
     shutil.copytree(TOKENIZER, folder / "tokenizer")
@@ -113,7 +73,7 @@ def save_random(shape: str, folder: Path, seed: int = 0) -> Path:
 def meta_parts(shape: str) -> tuple[UNet2DConditionModel, AutoencoderKL]:
     """The shape's UNet and VAE without memory for weights: enough to count operations."""
     with torch.device("meta"):
-        return UNet2DConditionModel(**SHAPES[shape].unet), AutoencoderKL(**SHAPES[shape].vae)
+        return UNet2DConditionModel(**layout(shape).unet), AutoencoderKL(**layout(shape).vae)
 
 
 def _filled(make: Any, seed: int) -> Any:  # noqa: ANN401 - a module's class and an instance of it

@@ -80,8 +80,8 @@ class Blend:
             return
         if step == self.start:
             self.masks = tuple(self._found(j) for j in range(len(self.plans)))
-            if not any(self.worded):
-                self.maps = None  # nobody asks for these maps any more
+            if self.region == "difference":
+                self.maps = None  # what fell back on them keeps what they showed
         else:
             self.masks = tuple(self._moved(j) for j in range(len(self.plans)))
         if step < self.kept_until:
@@ -138,9 +138,11 @@ class Blend:
         before = self.masks[index]
         if before is None:
             return None
-        if self.worded[index]:
+        if self.differences is None:
             mask = self._where_words_look(index)
             return before if mask is None else mask
+        if self.worded[index]:
+            return before
         mask, found = self.differences.region(index, self.request.blend_threshold, self._limit(index))
         return torch.where(found, mask, before)
 

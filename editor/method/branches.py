@@ -26,7 +26,8 @@ class Controlled(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one UNet call, in this order: source, source base, the targets' bases, the targets' texts.
+    """The rows of one UNet call, in this order: source, source base, the targets' bases, the targets' texts, and where
+    a negative prompt pushes, each target with the negative and then each with the empty prompt.
 
     A base is the row that guidance pushes away from.
     """
@@ -35,6 +36,7 @@ class Rows:
     source: bool
     source_base: bool
     base: bool
+    negative: bool = False
 
     @property
     def first_base(self) -> int:
@@ -47,9 +49,14 @@ class Rows:
         return self.first_base + self.targets * int(self.base)
 
     @property
+    def first_negative(self) -> int:
+        """Index after the last target's text row: the first target's row with the negative prompt, if there is one."""
+        return self.first_text + self.targets
+
+    @property
     def count(self) -> int:
         """UNet evaluations per frame."""
-        return self.first_text + self.targets
+        return self.first_negative + 2 * self.targets * int(self.negative)
 
 
 def guidance_at(request: EditRequest, step: int) -> float:
@@ -66,15 +73,23 @@ def row_schedule(request: EditRequest, plans: Sequence[Controlled]) -> tuple[Row
         has_source = step in source
         # a pinned source is set, not denoised; with its own prompt as the base, guidance leaves a source row as it is
         own_base = request.inversion != "pinned" and request.guidance_base != "source"
-        rows.append(Rows(len(plans), has_source, has_source and guided and own_base, guided))
+        rows.append(
+            Rows(len(plans), has_source, has_source and guided and own_base, guided, guided and pushes(request))
+        )
     return tuple(rows)
+
+
+def pushes(request: EditRequest) -> bool:
+    """Whether a negative prompt adds a push of its own; away from the empty prompt it takes that prompt's place."""
+    return bool(request.negative_prompt) and request.guidance_base == "source" and request.negative_scale > 0
 
 
 def source_steps(request: EditRequest, plans: Sequence[Controlled]) -> set[int]:
     """The steps that run the source row.
 
-    Its readers are the residual, the takeover of maps, self-attention that is not the target's own, and the maps
-    gathered until the blend begins. A pinned source can pause; one that is denoised must run until its last reader.
+    Its readers are the residual, the takeover of maps, self-attention that is not the target's own, and the maps that
+    show where the edit acts, until the blend begins, and what is kept, as long as it is. A pinned source can pause; one
+    that is denoised must run until its last reader.
     """
     steps = request.steps
     if request.as_published:
@@ -86,9 +101,12 @@ def source_steps(request: EditRequest, plans: Sequence[Controlled]) -> set[int]:
         readers |= set(window_steps(plan.window, steps))
         if request.self_attention != "own":
             readers |= set(window_steps(plan.self_window, steps))
-    by_attention = seeks_region(request) == "attention"
-    if any((by_attention and plan.changed_source) or keeps_thing(request, plan) for plan in plans):
-        readers |= set(window_steps((0.0, request.blend_start), steps))
+    by_words = seeks_region(request) is not None  # at the least as the fall-back
+    if by_words and any(plan.changed_source for plan in plans):
+        before = window_steps((0.0, request.blend_start), steps)
+        readers |= set(range(min(steps, before.stop + 1)))  # also on the step after which the blend begins
+    if any(keeps_thing(request, plan) for plan in plans):
+        readers |= set(window_steps((0.0, request.kept_window), steps))
     if request.inversion != "pinned" and readers:
         return set(range(max(readers) + 1))
     return readers
@@ -102,9 +120,8 @@ def seeks_region(request: EditRequest) -> str | None:
     """
     if not (request.blend or has_spatial_loss(request)):
         return None
-    from_source = request.guidance_base == "source" and not request.negative_prompt
-    guided = guidance_at(request, 0) != 1.0
-    return request.blend_region if from_source and guided else "attention"
+    from_source = request.guidance_base == "source" and guidance_at(request, 0) != 1.0
+    return request.blend_region if from_source else "attention"
 
 
 def keeps_thing(request: EditRequest, plan: Controlled) -> bool:

@@ -1,6 +1,7 @@
 """The one place where the method calls the UNet, and where that work is counted."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -19,6 +20,28 @@ def unheard(done: int, steps: int, guess: torch.Tensor | None) -> None:
     """An `OnStep` that nobody listens to."""
 
 
+XL_FACTOR = 8
+"""Pixels per latent cell along one axis, of every VAE of Stable Diffusion XL."""
+
+
+def text_inputs(
+    unet: UNet2DConditionModel, embeddings: torch.Tensor, frames: int, size: tuple[int, int]
+) -> dict[str, Any]:
+    """What the UNet is told beside latents and timestep, from `embeddings` (R, T, d) of rows of `frames` frames each.
+
+    Stable Diffusion XL also gets the pooled embedding, which is the last of the T rows (`prompts.embed_xl`), and the
+    picture's size in pixels, uncropped, for every frame; `size` is the latents' (h, w).
+    """
+    if unet.config.addition_embed_type != "text_time":
+        return {"encoder_hidden_states": embeddings}
+    width = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
+    pooled = embeddings[:, -1, :width].repeat_interleave(frames, dim=0)
+    height, across = (side * XL_FACTOR for side in size)
+    sizes = torch.tensor([height, across, 0, 0, height, across], dtype=embeddings.dtype, device=embeddings.device)
+    added = {"text_embeds": pooled, "time_ids": sizes.expand(len(pooled), 6)}
+    return {"encoder_hidden_states": embeddings[:, :-1], "added_cond_kwargs": added}
+
+
 class Denoiser:
     """A UNet on a schedule, with a count of its single-frame passes: rows x frames, forward and backward."""
 
@@ -31,7 +54,7 @@ class Denoiser:
     def eps(
         self, step: int, latents: torch.Tensor, embeddings: torch.Tensor, edit: EditStep | None = None
     ) -> torch.Tensor:
-        """Noise (R, F, C, h, w) in `latents` (R, F, C, h, w), one embedding (R, 77, d) per row, in float32 or wider.
+        """Noise (R, F, C, h, w) in `latents` (R, F, C, h, w), one embedding (R, T, d) per row, in float32 or wider.
 
         The UNet is fed `timesteps[step]` whatever level the latents have. Raises `EditError` on NaN.
         """
@@ -40,7 +63,7 @@ class Denoiser:
         output = self.unet(
             batch.to(dtype),
             self.schedule.timesteps[step],
-            encoder_hidden_states=embeddings.to(dtype),
+            **text_inputs(self.unet, embeddings.to(dtype), latents.shape[1], latents.shape[-2:]),
             cross_attention_kwargs={"edit": edit},
             return_dict=False,
         )[0]

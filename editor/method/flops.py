@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from editor.diffusion.kernels import KernelChoice
 from editor.method.attention import EditStep, attached, processors_for
 from editor.method.branches import spatial_steps
+from editor.method.denoiser import text_inputs
 from editor.request import EditRequest
 
 META = torch.device("meta")
@@ -75,11 +76,12 @@ def _unet_flops(config: str, height: int, width: int, frames: int, frame_attenti
     with META:
         unet = UNet2DConditionModel.from_config(json.loads(config))
         latents = torch.zeros(frames, unet.config.in_channels, height, width)
-        text = torch.zeros(1, 77, unet.config.cross_attention_dim)
+        text = torch.zeros(1, 78 if unet.config.addition_embed_type else 77, unet.config.cross_attention_dim)
         step = torch.zeros((), dtype=torch.long)
     processors = processors_for(unet, PLAIN, frame_attention, dense_layers)
     with attached(unet, processors), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        unet(latents, step, text, cross_attention_kwargs={"edit": EditStep(frames)})
+        told = text_inputs(unet, text, frames, (height, width))
+        unet(latents, step, **told, cross_attention_kwargs={"edit": EditStep(frames)})
     return counter.get_total_flops() / frames
 
 

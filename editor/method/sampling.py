@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 
 from editor.diffusion.kernels import SDPA, KernelChoice
-from editor.diffusion.latents import require_finite
 from editor.method.attention import EditStep, Takeover, attached, coarse_level, processors_for
 from editor.method.blend import Blend
-from editor.method.branches import Rows, guidance_at, has_spatial_loss, row_schedule, spatial_steps
+from editor.method.branches import Rows, guidance_at, has_spatial_loss, pushes, row_schedule, spatial_steps
 from editor.method.denoiser import Denoiser, OnStep, unheard
 from editor.method.inversion import Trajectory
+from editor.method.norms import clip_norms
 from editor.method.null_text import NullText
 from editor.method.schedule import Schedule
 from editor.method.spatial import SpatialLoss
@@ -25,7 +25,7 @@ from editor.request import EditRequest, window_steps
 class Conditioning:
     """Text embeddings, float32: `source` (1, T, d), `targets` (M, T, d), `empty` (1, T, d), and `negative` (1, T, d).
 
-    `negative`, where the user gave one, is what guidance pushes the targets away from, whatever the request says.
+    `negative`: where the user gave one, see `branches.pushes`.
     """
 
     source: torch.Tensor
@@ -79,10 +79,9 @@ def sample_edit(
     denoiser = Denoiser(unet, schedule)
     run = _Run(denoiser, trajectory, tuple(plans), conditioning, request, null_text, spatial)
     processors = processors_for(unet, kernel, request.frame_attention, request.dense_layers)
-    with attached(unet, processors):
+    with attached(unet, processors), clip_norms(unet, trajectory.latents.shape[1], request.as_published):
         for step in range(schedule.steps):
             guess = run.advance(step)
-            require_finite(guess, f"guiding (step {step + 1} of {schedule.steps})")
             on_step(step + 1, schedule.steps, guess)
     return Sampled(
         latents=run.targets,
@@ -118,6 +117,10 @@ class _Run:
         self.plans = tuple(on_device(plan, device) for plan in plans)
         like = {"dtype": trajectory.latents.dtype, "device": device}
         self.guidance = torch.tensor([plan.guidance for plan in plans], **like).view(-1, 1, 1, 1, 1)
+        self.pushed = pushes(request)
+        # a target that says what the source says stays the clip, whatever is to be avoided
+        push = [request.negative_scale * plan.guidance * (not plan.same) for plan in plans]
+        self.push = torch.tensor(push, **like).view(-1, 1, 1, 1, 1)
         shares = [request.residual * plan.residual for plan in plans]
         self.residual = torch.tensor(shares, **like).view(-1, 1, 1, 1, 1)
         self.reads_level = coarse_level(denoiser.unet, request.self_attention_cells)
@@ -132,12 +135,15 @@ class _Run:
         if self.request.inversion == "pinned":
             self.source = self.trajectory.latents[step]
         eps = self.denoiser.eps(step, self._latents(rows), self._embeddings(step, rows), self._edit_step(step, rows))
-        targets_eps = eps[rows.first_text :]
+        targets_eps = eps[rows.first_text : rows.first_negative]
         if rows.base:
             base_eps = eps[rows.first_base : rows.first_text]
             difference = targets_eps - base_eps
             self.blend.observe(difference)
             targets_eps = base_eps + self.guidance * proximal(difference, self.request.guidance_quantile)
+        if rows.negative:  # the negation of composable diffusion (arXiv 2206.01714, eq. 13)
+            avoided, empty = eps[rows.first_negative :].chunk(2)
+            targets_eps = targets_eps - self.push * (avoided - empty)
         self.targets = schedule.step(step, self.targets, targets_eps)
         if rows.source:
             source_eps = eps[0]
@@ -173,7 +179,7 @@ class _Run:
     def _latents(self, rows: Rows) -> torch.Tensor:
         """(R, F, C, h, w) in the order of `Rows`."""
         source = [self.source[None]] * rows.first_base
-        return torch.cat([*source, *([self.targets] if rows.base else []), self.targets])
+        return torch.cat([*source, *[self.targets] * (rows.base + 1 + 2 * rows.negative)])
 
     def _embeddings(self, step: int, rows: Rows) -> torch.Tensor:
         """(R, T, d) in the order of `Rows`."""
@@ -181,9 +187,10 @@ class _Run:
         base = text.source if self.request.guidance_base == "source" else text.empty
         if self.null_text is not None:
             base = self.null_text.embeddings[step].to(text.source.device)
-        target_base = base if text.negative is None else text.negative
+        target_base = base if text.negative is None or self.pushed else text.negative
         parts = [text.source] * rows.source + [base] * rows.source_base
-        return torch.cat([*parts, *([target_base] * rows.targets if rows.base else []), text.targets])
+        pushing = [text.negative] * rows.targets + [text.empty] * rows.targets if rows.negative else []
+        return torch.cat([*parts, *([target_base] * rows.targets if rows.base else []), text.targets, *pushing])
 
     def _edit_step(self, step: int, rows: Rows) -> EditStep:
         """What the attention layers do in this step."""
@@ -194,13 +201,14 @@ class _Run:
             if rows.source and step in window_steps(plan.window, request.steps)
         )
         weights = torch.stack([plan.weights for plan in self.plans])
+        others = (rows.first_text, rows.count - rows.first_negative)
         return EditStep(
             frames=self.trajectory.latents.shape[1],
             reads=self._reads(step, rows),
             reads_maps=request.self_attention == "source_maps",
             reads_level=self.reads_level,
             takeovers=takeovers,
-            weights=F.pad(weights, (0, 0, rows.first_text, 0), value=1.0) if request.word_weights else None,
+            weights=F.pad(weights, (0, 0, *others), value=1.0) if request.word_weights else None,
             watched=self.blend.watched(rows),
             maps=self.blend.gathered,
         )

@@ -54,7 +54,7 @@ def read_footage(
         notes = normalise(path, source, limits).notes
     clip = read_clip(source, request.start, request.end, request.fps, request.max_frames)
     _, height, width, _ = clip.frames.shape
-    fit = plan_fit(width, height, request.size or models.native_size, models.multiple)
+    fit = plan_fit(width, height, models.native_size, models.multiple, request.size)
     return Footage(clip, digest, fit, fit_frames(clip.frames, fit), (*notes, *clip.notes, *_size_notes(fit)))
 
 

@@ -1,7 +1,7 @@
 """What an edit takes while it runs: seconds and UNet evaluations per stage, and how long the rest will take.
 
 Work is counted in UNet evaluations: one row of one frame through the UNet is 1, a backward pass 1.08. Here as well: how
-much is worked on at once, and the one retry with less when memory runs out.
+much is worked on at once, and less and less of it when memory runs out.
 """
 
 import gc

@@ -110,7 +110,13 @@ def manifest(session: Session, footage: Footage, edited: Edited, index: int) -> 
         "flops_per_frame": _flops(session, footage, source),
         "vae_psnr": source.vae_psnr,
         "reconstruction_psnr": edited.reconstruction_psnr,
-        "notes": [*footage.notes, *session.notes, *session.memory.notes, *target_notes(session, index, sampled)],
+        "notes": [
+            *footage.notes,
+            *session.notes,
+            *session.memory.notes,
+            *session.models.kernel.refusals,
+            *target_notes(session, index, sampled),
+        ],
     }
 
 
@@ -134,6 +140,7 @@ def _model(models: Models) -> dict[str, Any]:
         "name": models.name,
         "revision": models.revision,
         "weights_hash": models.weights_hash,
+        "additions": list(models.additions),
         "device": models.device.type,
         "device_reason": models.device_reason,
         "dtype": str(models.dtype).removeprefix("torch."),

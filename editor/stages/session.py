@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from editor.diffusion.models import Models
-from editor.diffusion.prompts import cut_note, embed
+from editor.diffusion.prompts import cut_note
 from editor.events import Emit, Stage
 from editor.method.branches import planned_evaluations
 from editor.method.sampling import Conditioning, Sampled
@@ -89,7 +89,7 @@ def _embedded(request: EditRequest, models: Models) -> Conditioning:
     """All prompts as the text encoder gives them."""
     negative = [request.negative_prompt] if request.negative_prompt else []
     prompts = [request.source, "", *negative, *request.targets]
-    rows = embed(models.tokenizer, models.text_encoder, prompts, models.device)
+    rows = models.embed(prompts, request.clip_skip)
     first = 2 + len(negative)
     return Conditioning(
         source=rows[:1], targets=rows[first:], empty=rows[1:2], negative=rows[2:3] if request.negative_prompt else None

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -105,7 +106,9 @@ def _identity(session: Session, footage: Footage) -> dict[str, Any]:
     return {
         "frames": hashlib.sha256(footage.frames.tobytes()).hexdigest(),
         "size": [footage.fit.scaled, footage.fit.padded],
-        "model": session.models.revision,
+        "model": [session.models.revision, *session.models.additions],
+        "clip_skip": request.clip_skip,
+        "published": request.as_published,
         "dtype": str(session.models.dtype),
         "steps": request.steps,
         "prompt": request.source if request.inversion_prompt == "source" else "",
@@ -116,7 +119,8 @@ def _invert(session: Session, footage: Footage) -> tuple[Trajectory, np.ndarray]
     """The clip's latents at every noise level, and the clip after the VAE alone."""
     meter, models, text = session.meter, session.models, session.conditioning
     with meter.stage(Stage.ENCODE, message=f"{len(footage.frames)} frames"):
-        latents, rebuilt = session.memory.within(lambda chunks: _through_vae(session, footage, chunks))
+        through = partial(_through_vae, session, footage)
+        latents, rebuilt = session.memory.within("vae", max(footage.fit.padded), through)
 
     def run(chunks: Chunks) -> Trajectory:
         return invert(
@@ -126,11 +130,12 @@ def _invert(session: Session, footage: Footage) -> tuple[Trajectory, np.ndarray]
             text.source if session.request.inversion_prompt == "source" else text.empty,
             kernel=models.kernel,
             chunk=chunks.frames,
+            as_published=session.request.as_published,
             on_step=lambda done, steps, guess: meter.step(done, steps),
         )
 
     with meter.stage(Stage.INVERT, session.request.steps):
-        trajectory = session.memory.within(run)
+        trajectory = session.memory.within("frames", len(latents), run)
         meter.count(Stage.INVERT, trajectory.unet_evaluations)
     return trajectory, rebuilt
 
@@ -138,8 +143,9 @@ def _invert(session: Session, footage: Footage) -> tuple[Trajectory, np.ndarray]
 def _through_vae(session: Session, footage: Footage, chunks: Chunks) -> tuple[torch.Tensor, np.ndarray]:
     """Latents of the clip, and the frames that decoding them gives."""
     vae = session.models.vae
-    latents = encode_frames(vae, footage.frames, chunks.vae, session.models.device)
-    return latents, decode_latents(vae, latents, chunks.vae)
+    drawn = session.request.as_published
+    latents = encode_frames(vae, footage.frames, chunks.vae, session.models.device, chunks.tile, drawn=drawn)
+    return latents, decode_latents(vae, latents, chunks.vae, chunks.tile)
 
 
 def _fit(session: Session, trajectory: Trajectory) -> NullText:
@@ -160,6 +166,6 @@ def _fit(session: Session, trajectory: Trajectory) -> NullText:
         )
 
     with meter.stage(Stage.NULL_TEXT, session.request.steps):
-        null_text = session.memory.within(run)
+        null_text = session.memory.within("frames", trajectory.latents.shape[1], run)
         meter.count(Stage.NULL_TEXT, null_text.unet_evaluations)
     return null_text

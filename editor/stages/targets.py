@@ -26,12 +26,12 @@ PREVIEW_SHARE = 0.2  # and at most this share of the time, however slow the VAE 
 
 @dataclass(frozen=True)
 class Edited:
-    """What frames became: `frames[i]` uint8 (F, H, W, 3), at the clip's own size, answer target i.
+    """What frames became: `frames[i]` uint8 (F, H, W, 3), at the clip's own size, answer target i; None: withheld.
 
     `source` and `sampled` say how; `reconstruction_psnr`, if asked for, is how well the clip itself is rebuilt, in dB.
     """
 
-    frames: tuple[np.ndarray, ...]
+    frames: tuple[np.ndarray | None, ...]
     source: Source
     sampled: Sampled
     reconstruction_psnr: float | None
@@ -48,7 +48,7 @@ def sample_targets(session: Session, footage: Footage, source: Source, listen: O
         )
 
     with session.meter.stage(Stage.EDIT, session.request.steps, part=(0, 1 + session.check)):
-        sampled = session.memory.within(run)
+        sampled = session.memory.within("targets", len(session.plans), run)
         session.meter.count(Stage.EDIT, sampled.unet_evaluations)
     return sampled
 
@@ -60,23 +60,29 @@ def reconstruction_psnr(session: Session, footage: Footage, source: Source) -> f
     text = replace(session.conditioning, targets=session.conditioning.source)
     alone = replace(session, request=request, plans=(plan,), conditioning=text, previews=False)
 
-    def run(chunks: Chunks) -> float:
-        latents = _sample(alone, footage, source, chunks, range(1)).latents[0]
-        rebuilt = decode_latents(session.models.vae, latents, chunks.vae)
+    with session.meter.stage(Stage.EDIT, request.steps, "checking the reconstruction", part=(1, 2)):
+        sampled = session.memory.within("targets", 1, lambda c: _sample(alone, footage, source, c, range(1)))
+        rebuilt = decoded(session, sampled.latents[0])
         return psnr(unpad_frames(rebuilt, footage.fit), footage.visible)
 
-    with session.meter.stage(Stage.EDIT, request.steps, "checking the reconstruction", part=(1, 2)):
-        return session.memory.within(run)
+
+def decoded(session: Session, latents: torch.Tensor) -> np.ndarray:
+    """Frames of `latents` (F, C, h, w), in pieces that fit into memory."""
+    side = max(latents.shape[-2:]) * session.models.vae_factor
+    vae = session.models.vae
+    return session.memory.within("vae", side, lambda c: decode_latents(vae, latents, c.vae, c.tile))
 
 
 def finished_frames(session: Session, footage: Footage, source: Source, sampled: Sampled, index: int) -> np.ndarray:
     """The frames of target `index`, uint8 (F, H, W, 3), with the clip's own detail where that was asked for."""
-    models, fit, latents = session.models, footage.fit, sampled.latents[index]
-    frames = session.memory.within(lambda chunks: decode_latents(models.vae, latents, chunks.vae))
+    fit, latents = footage.fit, sampled.latents[index]
+    frames = decoded(session, latents)
     if not session.request.keep_detail:
         return footage.restored(frames)
     cell = fit.padded[0] // latents.shape[-1]
-    share = left_alone(unpad_frames(frames, fit), unpad_frames(source.rebuilt, fit), cell)
+    mask = sampled.masks[index]
+    region = None if mask is None else unpad_frames(mask.cpu().numpy().repeat(cell, 1).repeat(cell, 2), fit)
+    share = left_alone(unpad_frames(frames, fit), unpad_frames(source.rebuilt, fit), footage.visible, cell, region)
     share = np.stack([np.asarray(Image.fromarray(s).resize(fit.clip, Image.Resampling.BILINEAR)) for s in share])
     return with_detail(footage.restored(frames), footage.restored(source.rebuilt), footage.clip.frames, share)
 
@@ -148,6 +154,6 @@ class _Watcher:
         self.next_preview = time.monotonic() + max(PREVIEW_SECONDS, spent * (1 / PREVIEW_SHARE - 1))
 
     def _preview(self, target: int, step: int, steps: int, latents: torch.Tensor) -> None:
-        frames = decode_latents(self.session.models.vae, latents, self.chunks.vae)
+        frames = decode_latents(self.session.models.vae, latents, self.chunks.vae, self.chunks.tile)
         shown = unpad_frames(frames, self.footage.fit)
         self.session.meter.emit(Preview(target, step, steps, self.footage.visible, shown))

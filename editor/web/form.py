@@ -17,7 +17,15 @@ from editor.web.view import label
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Frames": ("max_frames", "fps", "size"),
-    "Steering": ("steps", "guidance_scale", "guidance_stop", "guidance_quantile", "negative_prompt"),
+    "Steering": (
+        "steps",
+        "guidance_scale",
+        "guidance_stop",
+        "guidance_quantile",
+        "negative_prompt",
+        "negative_scale",
+        "clip_skip",
+    ),
     "Staying with the clip": (
         "inversion",
         "inversion_prompt",
@@ -147,7 +155,8 @@ def form_values(request: EditRequest) -> dict[str, Any]:
 def whole_form(request: EditRequest) -> dict[str, Any]:
     """Every field of the form with what it shows for a request, in the order of the page's form."""
     choice = {name: getattr(request, name) for name in ("source", "targets", "preset", "model", "strength")}
-    return {**choice, "targets": "\n".join(request.targets), **form_values(request)}
+    loras = {"loras": list(request.loras), "lora_scale": next(iter(request.loras.values()), 1.0)}
+    return {**choice, "targets": "\n".join(request.targets), **loras, **form_values(request)}
 
 
 def _shown(value: Any) -> Any:  # noqa: ANN401
@@ -229,6 +238,7 @@ def build_request(form: Mapping[str, Any], interval: tuple[float, float | None] 
         targets=split_targets(form["targets"]),
         preset=form["preset"],
         model=form["model"],
+        loras=dict.fromkeys(form["loras"] or (), float(form["lora_scale"])),
         family=family_of(form["model"]),
         strength=form["strength"] if depends_on_family(form["preset"]) else "normal",
         start=start,

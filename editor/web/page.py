@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from editor.diffusion.catalog import CATALOG
+from editor.diffusion.catalog import CATALOG, offered_loras
 from editor.request import EditRequest
 from editor.web import api, markup, parts, texts
 from editor.web.clicks import Clicks
@@ -87,6 +87,10 @@ class Page:
         self.presets = gr.Radio(texts.preset_choices({}), value=self.preset, label=texts.PRESET, elem_id="preset")
         strengths = [(text, name) for name, text in texts.STRENGTHS.items()]
         self.strength = gr.Radio(strengths, value=first.strength, label=texts.STRENGTH, elem_id="strength")
+        known = list(offered_loras(self.settings.loras))
+        shown = {"visible": bool(known)}
+        self.loras = gr.Dropdown(known, value=[], multiselect=True, label=texts.LORAS, elem_id="loras", **shown)
+        self.lora_scale = gr.Slider(0, 2, 1.0, step=0.05, label=texts.LORA_SCALE, elem_id="lora-scale", **shown)
         with gr.Accordion(texts.ADVANCED, open=False, elem_id="advanced"):
             self.origin = gr.HTML(markup.origin(first.origin()), elem_id="origin", apply_default_css=False)
             self.advanced = advanced_components(self.settings, first)
@@ -100,7 +104,8 @@ class Page:
     def form(self) -> dict[str, gr.components.Component]:
         """The fields of the form by the names of `EditRequest`, under which every click receives their values."""
         choice = {"source": self.source, "targets": self.targets, "preset": self.presets, "model": self.model}
-        return {**choice, "strength": self.strength, **self.advanced}
+        loras = {"loras": self.loras, "lora_scale": self.lora_scale}
+        return {**choice, "strength": self.strength, **loras, **self.advanced}
 
     @property
     def _shown_clip(self) -> list[gr.components.Component]:

@@ -26,6 +26,9 @@ PRESETS = {"fast": "Quick look", "balanced": "Balanced", "paper": "As in the pap
 STRENGTH = "Strength"
 STRENGTHS = {"gentle": "Gentle", "normal": "Normal", "strong": "Strong"}
 
+LORAS = "LoRAs"
+LORA_SCALE = "Strength of the LoRAs"
+
 STAGES = {
     Stage.PREPARE: "Reading the clip",
     Stage.ENCODE: "Encoding the frames",

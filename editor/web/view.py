@@ -142,6 +142,7 @@ def settings_rows(request: EditRequest) -> list[list[str]]:
         ["Strength", texts.STRENGTHS[request.strength]],
         ["Model", request.model],
         ["Numbers", request.origin()],
+        *[["LoRA", f"{name} at {strength:g}"] for name, strength in request.loras.items()],
         ["Interval", f"{request.start:g} s to " + ("the end" if request.end is None else f"{request.end:g} s")],
     ]
     base = EditRequest()

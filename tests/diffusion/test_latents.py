@@ -23,29 +23,38 @@ CPU = torch.device("cpu")
 def pictures(width, height, count=2, seed=0):
     """Smooth random frames: what scaling can be judged by."""
     coarse = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
-    return fit_frames(coarse, plan_fit(4, 4, max(width, height), 1))[:, :height, :width]
+    return fit_frames(coarse, plan_fit(4, 4, 1, 1, max(width, height)))[:, :height, :width]
 
 
 @pytest.mark.parametrize(
-    ("size", "longer", "multiple", "scaled", "padded"),
+    ("size", "side", "multiple", "scaled", "padded"),
     [
         ((512, 512), 512, 64, (512, 512), (512, 512)),
-        ((1280, 720), 512, 64, (512, 288), (512, 320)),
-        ((720, 1280), 512, 64, (288, 512), (320, 512)),
+        ((1280, 720), 512, 64, (683, 384), (704, 384)),
+        ((720, 1280), 512, 64, (384, 683), (384, 704)),
+        ((1920, 1080), 1024, 32, (1365, 768), (1376, 768)),
         ((96, 96), 96, 16, (96, 96), (96, 96)),
-        ((1280, 16), 96, 16, (96, 1), (96, 16)),
-        ((100, 100), 100, 16, (100, 100), (112, 112)),
+        ((1280, 16), 96, 16, (859, 11), (864, 16)),
     ],
 )
-def test_the_fit_keeps_the_aspect_and_pads_to_the_multiple(size, longer, multiple, scaled, padded):
-    fit = plan_fit(*size, longer, multiple)
+def test_the_models_area_is_kept_whatever_the_shape(size, side, multiple, scaled, padded):
+    fit = plan_fit(*size, side, multiple)
+    assert (fit.clip, fit.scaled, fit.padded) == (size, scaled, padded)
+
+
+@pytest.mark.parametrize(
+    ("size", "longer", "scaled", "padded"),
+    [((1280, 720), 512, (512, 288), (512, 320)), ((100, 100), 96, (96, 96), (128, 128))],
+)
+def test_a_longer_side_that_was_asked_for_counts_instead(size, longer, scaled, padded):
+    fit = plan_fit(*size, 768, 64, longer)
     assert (fit.clip, fit.scaled, fit.padded) == (size, scaled, padded)
 
 
 @pytest.mark.parametrize(("width", "height"), [(40, 40), (64, 24), (24, 64), (33, 17), (64, 1)])
 def test_there_and_back_restores_size_and_picture(width, height):
     frames = pictures(width, height)
-    fit = plan_fit(width, height, max(width, height), 16)
+    fit = plan_fit(width, height, 1, 16, max(width, height))
     fitted = fit_frames(frames, fit)
     assert fitted.shape == (2, fit.padded[1], fit.padded[0], 3)
     np.testing.assert_array_equal(unfit_frames(fitted, fit), frames)
@@ -53,14 +62,14 @@ def test_there_and_back_restores_size_and_picture(width, height):
 
 def test_the_margin_is_a_mirror_image():
     frames = pictures(20, 16)
-    fitted = fit_frames(frames, plan_fit(20, 16, 20, 16))
+    fitted = fit_frames(frames, plan_fit(20, 16, 1, 16, 20))
     np.testing.assert_array_equal(fitted[:, :16, 20:32], frames[:, :, 8:20][:, :, ::-1])
-    np.testing.assert_array_equal(unpad_frames(fitted, plan_fit(20, 16, 20, 16)), frames)
+    np.testing.assert_array_equal(unpad_frames(fitted, plan_fit(20, 16, 1, 16, 20)), frames)
 
 
 def test_scaling_up_and_down_again_stays_close():
     frames = pictures(48, 32)
-    fit = plan_fit(48, 32, 96, 16)
+    fit = plan_fit(48, 32, 1, 16, 96)
     # Lanczos there and back on a smooth picture: the kernel's ripple, a few levels out of 255
     assert psnr(unfit_frames(fit_frames(frames, fit), fit), frames) > 35
 

@@ -68,9 +68,21 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch):
         choose_device("cuda")
 
 
-def test_the_number_format_follows_the_device():
+def test_the_precision_follows_the_device_unless_it_is_asked_for():
     assert choose_dtype(torch.device("cuda"))[0] == torch.float16
     assert choose_dtype(torch.device("cpu"))[0] == torch.float32
+    for kind in ("cpu", "cuda"):
+        assert choose_dtype(torch.device(kind), "bfloat16") == (torch.bfloat16, "asked for with EDITOR_DTYPE")
+
+
+def test_the_kernel_is_tried_at_the_head_sizes_of_the_unet(checkpoint, monkeypatch):
+    assert loading.head_sizes(tiny.unet("sd15")) == (4, 8)
+    assert loading.head_sizes(tiny.unet("sd21")) == (4, 8)
+    seen = []
+    choose = loading.choose_kernel
+    monkeypatch.setattr(loading, "choose_kernel", lambda *a: seen.append(a) or choose(*a))
+    load_models(str(checkpoint), dataclasses.replace(CPU, dtype="bfloat16"))
+    assert seen == [(torch.device("cpu"), torch.bfloat16, "auto", (4, 8))]
 
 
 def test_shards_load_as_one(checkpoint, tmp_path):
@@ -168,4 +180,5 @@ def test_only_the_loader_names_a_device():
         for path in (ROOT / "editor" / folder).glob("*.py")
         if any(text in path.read_text() for text in ('"cuda"', '"cpu"', ".cuda()", 'device("'))
     ]
-    assert set(named) <= {"models.py", "kernels.py"}  # kernels.py asks what kind of device it was given
+    # kernels.py asks what kind of device it was given, flops.py counts on PyTorch's device without memory
+    assert set(named) <= {"models.py", "kernels.py", "flops.py"}

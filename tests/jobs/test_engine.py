@@ -48,7 +48,7 @@ def test_an_edit_from_clip_to_results_inside_the_job_and_the_model_stays_warm(
 
     loads = []
     load = models.load_models
-    monkeypatch.setattr(models, "load_models", lambda name, settings: loads.append(name) or load(name, settings))
+    monkeypatch.setattr(models, "load_models", lambda *asked, **more: loads.append(asked[0]) or load(*asked, **more))
     settings = settings_in(tmp_path, device="cpu")
     heard = []
     results = engine.run(job_dir, asked(checkpoint), settings, heard.append)

@@ -7,12 +7,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from editor import cli
-from editor.diffusion.catalog import CATALOG, present
 from editor.diffusion.models import load_models
 from editor.machine import bench, cost, work
 from editor.machine.bench import BOUNDS
 from editor.machine.cost import Bout
-from editor.machine.shapes import SHAPES, meta_parts, save_random
+from editor.machine.shapes import meta_parts, save_random
 from editor.machine.work import run_shape
 from editor.method.branches import planned_evaluations
 from editor.method.flops import run_flops, unet_flops, vae_flops
@@ -154,20 +153,11 @@ def test_the_peak_of_a_step_grows_with_the_frames():
     assert many > 2 * few
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_shapes_have_the_true_number_of_weights(shape):
+@pytest.mark.parametrize(("shape", "weights"), [("sd15", 859_520_964), ("sd21", 865_910_724), ("sdxl", 2_567_463_684)])
+def test_the_shapes_have_the_true_number_of_weights(shape, weights):
     unet, vae = meta_parts(shape)
-    counts = {"sd15": (859_520_964, 83_653_863), "sd21": (865_910_724, 83_653_863)}
     found = tuple(sum(p.numel() for p in part.parameters()) for part in (unet, vae))
-    assert shape == "small" or found == counts[shape]
-
-
-@pytest.mark.skipif(not present("demo"), reason="the built-in model's weights are not in assets/demo_model")
-def test_the_small_shape_is_that_of_the_built_in_model():
-    folder = CATALOG["demo"].folder
-    for part, ours in (("unet", SHAPES["small"].unet), ("vae", SHAPES["small"].vae)):
-        theirs = json.loads((folder / part / "config.json").read_text())
-        assert {k: theirs[k] for k in ours} == json.loads(json.dumps(ours))
+    assert found == (weights, 83_653_863)
 
 
 def test_random_checkpoints_load_and_repeat(tmp_path):

@@ -68,6 +68,8 @@ def test_rows_stand_in_the_order_they_say():
     assert (rows.first_base, rows.first_text, rows.count) == (1, 1, 3)
     rows = Rows(targets=1, source=False, source_base=False, base=True)
     assert (rows.first_base, rows.first_text, rows.count) == (0, 1, 2)
+    rows = Rows(targets=2, source=True, source_base=False, base=True, negative=True)
+    assert (rows.first_base, rows.first_text, rows.first_negative, rows.count) == (1, 3, 5, 9)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +83,12 @@ def test_rows_stand_in_the_order_they_say():
         ({"residual": 0.0, "self_attention": "source_maps"}, [LATE], [*range(4), 7, 8]),
         ({"residual": 0.0, "self_attention": "own"}, [LATE], range(4)),
         ({"residual": 0.5, "residual_window": (0.5, 0.7)}, [REFINE], [*range(4), 5, 6]),
-        # maps are gathered until the blend begins
-        ({"residual": 0.0, "blend_region": "attention"}, [Control((0.0, 0.0))], range(2)),
+        # maps are gathered until the blend begins, and on the step after which it does
+        ({"residual": 0.0, "blend_region": "attention"}, [Control((0.0, 0.0))], range(3)),
         ({"residual": 0.0, "blend_region": "attention"}, [Control((0.0, 0.0), changed_source=())], []),
-        ({"residual": 0.0, "blend_region": "difference"}, [Control((0.0, 0.0))], []),
+        ({"residual": 0.0, "blend_region": "difference"}, [Control((0.0, 0.0))], range(3)),  # the fall-back
+        ({"residual": 0.0}, [Control((0.0, 0.0), changed_source=(), kept=(1,))], range(6)),  # as long as it is kept
+        ({}, [Control((0.0, 0.3), changed_source=(), residual=0.0)], range(3)),  # a shape that gets no residual
         ({"residual": 0.0, "blend": False}, [Control((0.0, 0.0))], []),
         ({"residual": 0.0, "as_published": True}, [REFINE], range(10)),
         ({"inversion": "ddim", "self_attention": "source_kv"}, [LATE], range(9)),

@@ -1,16 +1,19 @@
 """The edit: identities that hold whatever the weights, and what each option does."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 
-from editor.diffusion.kernels import KernelChoice
+from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.events import Cancelled, EditError
 from editor.method import sampling
-from editor.method.attention import EditAttention
+from editor.method.attention import EditAttention, EditStep, attached, processors_for
 from editor.method.branches import planned_evaluations
+from editor.method.denoiser import Denoiser
 from editor.method.inversion import Trajectory
+from editor.method.schedule import Schedule
 from tests import tiny
 from tests.method.runs import SOURCE, ask, run_edit
 
@@ -136,13 +139,14 @@ def test_nothing_flows_from_target_to_source(exact_demo, monkeypatch, inversion,
 LATE_MAPS = {"self_attention": "source_maps", "self_attention_window": (0.5, 0.8)}
 
 
-def test_rows_that_are_not_run_would_have_changed_nothing(exact_demo):
+def test_rows_that_are_not_run_would_have_changed_nothing(exact_demo, monkeypatch):
     """Branch scheduling against all rows to the end: the same targets for less work."""
+    monkeypatch.setattr(sampling, "clip_norms", lambda *args: nullcontext())  # of what is published only the rows
     for values in (
         {"inversion": "ddim", "guidance_base": "empty"},
         {"inversion": "ddim", "guidance_base": "source"},
         {"inversion": "pinned", "residual": 0.0},
-        {"inversion": "pinned", "residual_window": (0.5, 1.0), "replace_window": 0.2, "refine_window": 0.2},
+        {"residual_window": (0.7, 1.0), "replace_window": 0.2, "refine_window": 0.2, "kept_window": 0.0},
         {"inversion": "pinned", "residual": 0.0, "replace_window": 0.2, "refine_window": 0.2, **LATE_MAPS},
         {"inversion": "ddim", "guidance_base": "empty", **LATE_MAPS},
     ):
@@ -164,14 +168,44 @@ def test_targets_share_a_source_row_and_do_not_disturb_each_other(exact_demo, ta
         assert together.evaluations < 2 * alone.evaluations
 
 
-def test_a_negative_prompt_overrides_the_guidance_base(exact_demo):
-    common = {"steps": 4, "residual": 0.5}
+def test_away_from_the_empty_prompt_a_negative_prompt_takes_its_place(exact_demo):
+    common = {"steps": 4, "residual": 0.5, **BARE}
     latents = exact_demo.latents(2)
     source_base = run_edit(exact_demo, ask(SWAP, guidance_base="source", **common), latents)
     negative = run_edit(exact_demo, ask(SWAP, guidance_base="empty", negative_prompt=SOURCE, **common), latents)
-    other = run_edit(exact_demo, ask(SWAP, guidance_base="source", negative_prompt="snow", **common), latents)
     assert gap(source_base.sampled.latents, negative.sampled.latents) < EXACT
-    assert gap(source_base.sampled.latents, other.sampled.latents) > 1e-3
+    assert source_base.evaluations == negative.evaluations
+
+
+def test_away_from_the_source_a_negative_prompt_adds_its_push(exact_demo):
+    """One step, so that the formula can be written out: eps_s + w (eps_t - eps_s) - n (eps_neg - eps_empty)."""
+    latents = exact_demo.latents(2)
+    common = {"steps": 1, "residual": 0.0, "replace_window": 0.0, **BARE}
+
+    def outcome(**values):
+        return run_edit(exact_demo, ask(SWAP, **common, **values), latents)
+
+    plain, pushed = outcome(), outcome(negative_prompt="snow", negative_scale=0.5)
+    schedule = Schedule.from_scheduler(exact_demo.scheduler, 1)
+    start = plain.trajectory.noisiest[None]
+    with attached(exact_demo.unet, processors_for(exact_demo.unet, SDPA, "sparse", "paper")):
+        avoided, empty = (
+            Denoiser(exact_demo.unet, schedule).eps(0, start, exact_demo.embed(text), EditStep(2))
+            for text in ("snow", "")
+        )
+    push = 0.5 * 7.5 * (avoided - empty)
+    expected = plain.sampled.latents - (schedule.step(0, start, push) - schedule.step(0, start, 0 * push))
+    assert gap(push, 0 * push) > 1e-3
+    assert gap(pushed.sampled.latents, expected) < EXACT
+    assert pushed.sampled.unet_evaluations == plain.sampled.unet_evaluations + 2
+
+
+def test_equal_prompts_give_the_clip_back_whatever_is_to_be_avoided(exact_demo):
+    request = ask(SOURCE, SWAP, steps=4, negative_prompt="snow", word_weights={"blue": 2.0}, **BARE)
+    run = run_edit(exact_demo, request, exact_demo.latents(2))
+    assert gap(run.sampled.latents[0], run.trajectory.clean) < EXACT
+    alone = run_edit(exact_demo, replace(request, targets=(SWAP,)), exact_demo.latents(2))
+    assert gap(run.sampled.latents[1], alone.sampled.latents[0]) < EXACT
 
 
 def test_guidance_stops_where_it_is_told_to(exact_demo):
@@ -329,6 +363,7 @@ def test_parts_that_do_not_belong_together_are_refused(parts):
         {"inversion": "ddim", "steps": 5, "self_attention": "source_maps", "self_attention_window": (0.0, 0.9)},
         {"inversion": "null_text", "guidance_base": "empty", "steps": 6, "guidance_stop": 1.0},
         {"residual": 0.0, "steps": 6, "refine_window": 0.3, "blend": False},
+        {"negative_prompt": "snow", "steps": 5, "guidance_stop": 0.5},
     ],
 )
 def test_the_work_done_is_the_work_planned(parts, values):

@@ -59,13 +59,17 @@ def test_a_form_nobody_touched_is_the_preset(preset, model):
     assert built == EditRequest.from_preset(preset, source="a red car", targets=("a blue car", "a green car"), **choice)
 
 
+LORA = {"loras": ["neon"], "lora_scale": 0.8}
+
+
 def test_gradios_floats_become_whole_numbers():
-    built = build_request(whole_form(EditRequest()) | {"steps": 30.0, "size": "512", "fps": "7,5"})
+    built = build_request(whole_form(EditRequest()) | {"steps": 30.0, "size": "512", "fps": "7,5", **LORA})
     assert (built.steps, built.size, built.fps) == (30, 512, 7.5) and type(built.steps) is int is type(built.size)
+    assert built.loras == {"neon": 0.8}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("many", "not a number"), ("5000", "Allowed: 64 to 1024"), ("nan", "Allowed")]
+    ("text", "said"), [("many", "not a number"), ("5000", "Allowed: 64 to 2048"), ("nan", "Allowed")]
 )
 def test_a_number_that_is_none_is_refused(text, said):
     with pytest.raises(EditError, match=said):
