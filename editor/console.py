@@ -79,7 +79,7 @@ def clock(seconds: float) -> str:
 
 
 def log_to_terminal(prefix: str = "") -> None:
-    """Log what the house has to say, and of libraries only what is wrong, to standard error."""
+    """Log our own messages, and the warnings and errors of libraries, to standard error."""
     logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {prefix}%(message)s", datefmt="%H:%M:%S")
     logging.getLogger("editor").setLevel(logging.INFO)
 

@@ -36,7 +36,7 @@ CHUNK = 4
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of one task: `frames` uint8 (F, H, W, 3).
+    """The outcome of one task: `frames` uint8 (F, H, W, 3).
 
     `stage_unet_evaluations`: per frame, as an edit with this one target alone needs them. `trace`: per step the root
     mean square distance of the guessed clean latents to the right answer's. `reconstruction_psnr`: in dB, of the clip

@@ -160,7 +160,7 @@ def _search(
     evaluation: "Evaluation",  # noqa: F821 - needs torch, imported late
     tasks: Sequence[Task],
 ) -> int:
-    """Measure the grid and print its rows, for each preset those first that gain most."""
+    """Measure the grid and print its rows, for each preset those with the greatest gain first."""
     grid = read_grid(args.grid)
     rows = evaluation.search(grid, tasks, args.workers, args.again, run=not args.no_run)
     if args.accept:
@@ -196,7 +196,7 @@ def _numbers(summary: Mapping[str, Any]) -> str:
 
 
 def _compare(evaluation: "Evaluation", results: Mapping[str, Sequence[Record]]) -> int:  # noqa: F821
-    """Say how the results agree with the committed ones."""
+    """Report how the results agree with the committed ones."""
     if not evaluation.comparable:
         _say("The committed results are of the built-in model, so nothing was compared.")
         return 0
@@ -204,7 +204,7 @@ def _compare(evaluation: "Evaluation", results: Mapping[str, Sequence[Record]]) 
     for sentence in found:
         _say(sentence)
     agree = f"{compared} results compared with the committed ones: "
-    _say(agree + (f"{len(found)} differences." if found else "all agree." if compared else "there are none yet."))
+    _say(agree + (f"differences: {len(found)}." if found else "all agree." if compared else "there are none yet."))
     return 1 if found else 0
 
 

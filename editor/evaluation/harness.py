@@ -49,7 +49,7 @@ class Harness:
     clip: Path | None = None
 
     def left(self, configurations: Iterable[Configuration], tasks: Sequence[Task], again: bool = False) -> list[Job]:
-        """What has no whole result of the present settings yet (`again`: everything), clip by clip."""
+        """What has no complete result with the current settings yet (`again`: everything), clip by clip."""
         listed = tuple(configurations)
         found = {c.name: () if again else self.current(c, tasks) for c in listed}
         done = {name: {record.task for record in records if record.complete} for name, records in found.items()}
@@ -63,7 +63,7 @@ class Harness:
         return jobs
 
     def current(self, configuration: Configuration, tasks: Sequence[Task]) -> list[Record]:
-        """The results there are for the configuration's present settings, in the order of `tasks`."""
+        """The existing results with the configuration's current settings, in the order of `tasks`."""
         kept = self.store.read(configuration.name)
         pairs = ((task, kept[task.id]) for task in tasks if task.id in kept)
         return [record for task, record in pairs if record.is_of(configuration, task, self.model, self.revision)]

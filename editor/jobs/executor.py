@@ -48,7 +48,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: `results` when done, a `message` for a person when failed, for the log when lost."""
+    """The outcome of a run: `results` when done, a `message` for a person when failed, for the log when lost."""
 
     ending: Ending
     results: tuple[EditResult, ...] = ()

@@ -1,4 +1,4 @@
-"""Takes waiting jobs to the executor, one per slot, and settles what came of them."""
+"""Takes waiting jobs to the executor, one per slot, and records how they ended."""
 
 import logging
 import threading

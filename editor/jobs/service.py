@@ -159,7 +159,7 @@ class JobService:
         return self.store.history(owner, limit)
 
     def health(self) -> Health:
-        """How this server is, from the worker's heartbeat, the queue and the disk."""
+        """The server's health, from the worker's heartbeat, the queue and the disk."""
         queued, running = self.store.counts()
         beat = self.executor.heartbeat_age()
         free = files.free_mb(self.settings.data)

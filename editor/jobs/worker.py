@@ -53,7 +53,7 @@ class Line:
             leave()
 
     def beat(self, interval: float) -> None:
-        """Say for ever that this process lives."""
+        """Send heartbeats until this process ends."""
         while True:
             try:
                 self.send(Beat())

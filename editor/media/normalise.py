@@ -194,7 +194,7 @@ def _check_length(result: Probe, limits: Limits) -> None:
 def _too_long(seconds: float | None, limits: Limits) -> str:
     if seconds is None:
         return f"The clip is longer than the {limits.seconds:g} s that are allowed. Please cut it first."
-    found = f"{seconds:.0f} s" if seconds < 3600 else f"{seconds / 3600:.0f} hours"
+    found = f"{seconds:.0f} s" if seconds < 3600 else f"{seconds / 3600:.0f} h"
     return f"The clip is {found} long; up to {limits.seconds:g} s are allowed. Please cut it first."
 
 

@@ -56,7 +56,7 @@ class Desk:
         self.examples = tuple(examples)
 
     def take_upload(self, raw: Path) -> Chosen:
-        """Normalise an upload; the raw file goes. Raises `EditError`."""
+        """Normalise an upload and delete the raw file. Raises `EditError`."""
         name = raw.name
         try:
             return self._normalised(raw, name)
@@ -139,7 +139,7 @@ class Desk:
         return {name: self.pace.cost(EditRequest.from_preset(name, **values), frames).seconds for name in PRESETS}
 
     def open(self, job_id: str, owner: str | None) -> Json:
-        """A job as the stage shows it; one that is gone is said to be gone."""
+        """A job as the stage shows it; one that no longer exists is reported as such."""
         try:
             job = self.service.view(job_id, owner)
         except (UnknownJob, ValueError):
@@ -196,4 +196,4 @@ def _ago(job: JobView) -> str:
         return "just now"
     if passed < 3600:
         return f"{passed / 60:.0f} min ago"
-    return f"{passed / 3600:.0f} h ago" if passed < 86400 else f"{passed / 86400:.0f} days ago"
+    return f"{passed / 3600:.0f} h ago" if passed < 2 * 86400 else f"{passed / 86400:.0f} days ago"

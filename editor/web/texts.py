@@ -58,7 +58,7 @@ REUSED = "Same clip, same description: the earlier inversion is reused, so the e
 
 
 def seconds(value: float) -> str:
-    """A time span as a person says it."""
+    """A time span as a person would put it."""
     if value < 1.5:
         return "a second"
     if value < 90:
@@ -69,7 +69,7 @@ def seconds(value: float) -> str:
 
 
 def _rounded(value: float) -> float:
-    """Whole seconds, and fives from twenty on: an estimate is no stop-watch."""
+    """Whole seconds, and fives from twenty on: an estimate is not a stopwatch."""
     return round(value) if value < 20 else 5 * round(value / 5)
 
 
