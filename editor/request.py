@@ -80,7 +80,7 @@ class EditRequest:
     guidance_stop: float = option(1.0, "Fraction of the steps after which guidance ends.", low=0.0, high=1.0)
     guidance_quantile: float = option(
         0.0,
-        "Share of each frame's smallest guidance values that is dropped (ProxNPI), against garish colours.",
+        "Share of the clip's smallest guidance values that is dropped (ProxNPI), against garish colours.",
         low=0.0,
         high=0.95,
     )

@@ -62,12 +62,15 @@ def test_flags_reach_the_request_in_their_types():
     request = parsed(
         *("--preset", "fast", "--target", "a cat", "--steps", "7", "--fps", "4", "--no-blend"),
         *("--null-text-window", "0.25", "0.5", "--word-weight", "blue=1.5", "--word-weight", "car=-1"),
+        *("--lora", "some/neon.safetensors=0.8", "--lora", "ink", "--vae", "org/vae", "--clip-skip", "1"),
         *("--guidance-scale", "3", "--inversion", "ddim", "--start", "0.5", "--end", "2"),
     )
     assert request.targets == ("a blue car", "a cat")
     assert (request.preset, request.steps, request.fps, request.blend) == ("fast", 7, 4.0, False)
     assert request.null_text_window == (0.25, 0.5)
     assert request.word_weights == {"blue": 1.5, "car": -1.0}
+    assert request.loras == {"some/neon.safetensors": 0.8, "ink": 1.0}
+    assert (request.vae, request.clip_skip) == ("org/vae", 1)
     assert (request.guidance_scale, request.inversion, request.start, request.end) == (3.0, "ddim", 0.5, 2.0)
 
 
@@ -88,6 +91,7 @@ def test_the_default_is_the_requests_own():
         (["edit", "clip.mp4", *PROMPTS, "--preset", "best"], "paper"),
         (["edit", "clip.mp4", *PROMPTS, "--steps", "many"], "--steps"),
         (["edit", "clip.mp4", *PROMPTS, "--word-weight", "snow"], "not WORD=NUMBER"),
+        (["edit", "clip.mp4", *PROMPTS, "--lora", "neon=much"], "not FILE=NUMBER"),
         (["edit", "clip.mp4", *PROMPTS, "--frame-attention", "some"], "sparse"),
         (["paint"], "paint"),
         ([], "command"),

@@ -14,6 +14,7 @@ from editor.diffusion.single_file import Header, kind_of, prediction_of
 from editor.events import EditError
 from editor.machine import shapes
 from editor.settings import Settings
+from editor.stages.cache import InversionCache
 from tests import layouts
 from tests.clips import write_clip
 
@@ -43,10 +44,10 @@ def clip(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
 
 
-def run(models, clip, out, **values):
+def run(models, clip, out, cache=None, **values):
     choice = {"steps": 2, "max_frames": 2, "size": 64, **values}
     request = EditRequest.from_preset(source=SOURCE, targets=(TARGET,), model=models.name, **choice)
-    (result,) = edit(clip, request, models, out, previews=False)
+    (result,) = edit(clip, request, models, out, cache=cache, previews=False)
     return json.loads(result.manifest.read_text())
 
 
@@ -104,7 +105,10 @@ def test_a_lora_changes_the_weights_by_its_strength(shelf, clip, tmp_path, kind)
             wanted = before.get_submodule(layer).weight + 0.5 * up @ down
             torch.testing.assert_close(model.get_submodule(layer).weight, wanted, rtol=0, atol=1e-5)  # float32
     assert changed.additions[0].startswith(f"{file} sha256:") and changed.additions[0].endswith(" x 0.5")
-    told = run(changed, clip, tmp_path / "out", loras={str(file): 0.5})
+    cache = InversionCache(tmp_path / "cache", 10**8)
+    assert not run(plain, clip, tmp_path / "plain", cache=cache)["inversion_cached"]
+    told = run(changed, clip, tmp_path / "out", cache=cache, loras={str(file): 0.5})
+    assert not told["inversion_cached"], "a LoRA makes another model"
     assert told["model"]["additions"] == list(changed.additions)
 
 

@@ -186,6 +186,9 @@ def refused(house, text, request=None, owner=None, **settings):
         ({"max_frames": 33}, "33 frames were asked for; this server allows up to 32"),
         ({"steps": 101}, "101 steps were asked for; this server allows up to 100"),
         ({"model": "/etc"}, "The model '/etc' is not offered here. Models: demo."),
+        ({"model": "org/some-model"}, "The model 'org/some-model' is not offered here. Models: demo."),
+        ({"vae": "/etc/passwd"}, "Another VAE cannot be chosen here: leave vae empty."),
+        ({"loras": {"/etc/passwd": 1.0}}, "The LoRA '/etc/passwd' is not offered here. LoRAs: none."),
         ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
     ],
 )
