@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Lock
 
 from editor.media.files import replacing
-from editor.method.branches import planned_evaluations
-from editor.method.control import control
+from editor.method.branches import planned_evaluations, row_schedule
+from editor.method.control import Control, control
 from editor.reading import read_edit
 from editor.request import EditRequest
 
@@ -39,8 +39,13 @@ class Cost:
 
 def planned(request: EditRequest) -> dict[str, float]:
     """UNet evaluations of one frame in the stages `invert`, `null_text` and `edit`, over all targets."""
+    return planned_evaluations(request, _controls(request))
+
+
+def _controls(request: EditRequest) -> list[Control]:
+    """What each target's words decide; without a target those of an edit that changes nothing."""
     targets = request.targets or (request.source,)
-    return planned_evaluations(request, [control(read_edit(request.source, target), request) for target in targets])
+    return [control(read_edit(request.source, target), request) for target in targets]
 
 
 def evaluations(request: EditRequest, frames: int, reused: bool = False) -> float:
@@ -87,19 +92,27 @@ class Pace:
         """What `request` on `frames` frames will take."""
         pace, measured = self.per_evaluation(request)
         work = evaluations(request, frames, reused)
-        return Cost(frames, work, work * pace, memory_gb(request, frames), measured)
+        return Cost(frames, work, work * pace, memory_gb(request, frames, self._cuda), measured)
 
 
-def memory_gb(request: EditRequest, frames: int) -> float:
-    """Rough peak memory in gigabytes: the program and weights, and the activations of all rows of one step.
+WEIGHTS = {"half": 3.8, "full": 6.5}
+ROW = {"half": 0.068, "full": 0.25}
+"""Gigabytes with Stable Diffusion 1.5 and 2.1, by the UNet's precision: all weights, and a row and frame of 64 x 64
+latents. The half ones are counted on true shapes, without the kernels' workspaces; the full row was measured."""
+NATIVE = {"sd21": 768}
+"""Sides that checkpoints of the catalog were trained at, where they are not 512."""
 
-    Measured on Stable Diffusion 1.5 in float32: about 0.25 GB a row and frame at 64 x 64 latents.
+
+def memory_gb(request: EditRequest, frames: int, half: bool = False) -> float:
+    """Rough peak memory in gigabytes: the program and weights, and the activations of all rows of the fullest step.
+
+    `half`: the UNet runs in half precision, as it does on CUDA.
     """
-    rows = 4 if request.inversion != "pinned" else 3
+    rows = max(step.count for step in row_schedule(request, _controls(request)))
     if request.model == "demo":
         return 0.9 + rows * frames * 0.004
-    side = request.size or 512
-    return 4.5 + rows * frames * 0.25 * (side / 512) ** 2
+    side, kind = request.size or NATIVE.get(request.model, 512), "half" if half else "full"
+    return WEIGHTS[kind] + rows * frames * ROW[kind] * (side / 512) ** 2
 
 
 def _key(request: EditRequest) -> str:

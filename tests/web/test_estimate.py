@@ -3,7 +3,7 @@
 import pytest
 
 from editor.request import PRESETS, EditRequest
-from editor.web.estimate import Pace, evaluations, planned
+from editor.web.estimate import Pace, evaluations, memory_gb, planned
 
 
 def asking(preset="balanced", **values):
@@ -66,3 +66,10 @@ def test_impossible_times_teach_nothing(tmp_path, seconds):
 def test_a_damaged_memory_starts_anew(tmp_path, content):
     (tmp_path / "pace.json").write_text(content)
     assert not Pace(tmp_path).cost(asking(), 8).measured
+
+
+@pytest.mark.parametrize(("frames", "targets", "counted"), [(8, 1, 3.4), (16, 1, 5.0), (32, 1, 8.3), (16, 4, 11.6)])
+def test_memory_is_what_was_counted_on_the_true_shape_of_stable_diffusion(frames, targets, counted):
+    """In half precision at 512 x 512; text encoder, VAE and safety checker take 2 GB beside."""
+    asked = asking(model="sd15", targets=("a blue car on the road",) * targets)
+    assert memory_gb(asked, frames, half=True) - 2 == pytest.approx(counted, rel=0.05)
