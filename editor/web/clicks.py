@@ -59,9 +59,9 @@ class Clicks:
         hidden, examples = gr.update(visible=False), gr.update(visible=bool(self.desk.examples))
         return None, hidden, gr.update(visible=True, value=None), examples, hidden
 
-    def set_interval(self, event: gr.EventData, chosen: Chosen | None, **form: Any) -> tuple:  # noqa: ANN401 - form values
-        """The interval was moved: other frames will be edited."""
-        start, end = float(event.start), float(event.end)
+    def set_interval(self, chosen: Chosen | None, card: dict, **form: Any) -> tuple:  # noqa: ANN401 - form values
+        """The interval was moved: other frames will be edited. It is read from the card: see `editor.web.page.LAST`."""
+        start, end = float(card["start"]), float(card["end"])
         if chosen is not None and 0 <= start < end:
             chosen = replace(chosen, start=start, end=min(end, chosen.info.seconds))
         return chosen, self.used_frames(chosen, **form)

@@ -16,6 +16,11 @@ from editor.web.words import BUILT_IN, chips
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 """The page has its own signs of progress, and its events are no API."""
 AT_ONCE = {"queue": False, **QUIET}
+LAST = {"trigger_mode": "always_last", **AT_ONCE}
+"""For events that read fields. One that comes while another is answered waits (Gradio's default drops it), and is then
+sent with the fields of that moment, but with the data of the event before it: it must not read event data."""
+EACH = {"trigger_mode": "multiple", **AT_ONCE}
+"""For events whose data say what was clicked: none waits for another, none is dropped."""
 
 
 class Page:
@@ -116,7 +121,7 @@ class Page:
         """The event that explains words and cost."""
         outputs = [self.advice, self.estimate, self.run, self.presets]
         event = {"fn": self.clicks.describe, "inputs": [self.chosen], "inputs_kwargs": self.form, "outputs": outputs}
-        return {**event, "trigger_mode": "always_last", **AT_ONCE}
+        return {**event, **LAST}
 
     @property
     def _picture(self) -> dict[str, Any]:
@@ -136,22 +141,21 @@ class Page:
         self.card.replace(do.drop_clip, None, [*clip, self.used], **AT_ONCE).then(**self._describe)
         moved = self.card.interval(
             do.set_interval,
-            [self.chosen],
+            [self.chosen, self.card],
             [self.chosen, self.used],
             inputs_kwargs=self.form,
-            trigger_mode="always_last",
-            **AT_ONCE,
+            **LAST,
         )
         moved.then(**self._describe)
         typed = [self.source.change, self.targets.change, *(c.input for c in self.advanced.values())]
         gr.on(typed, **self._describe)
-        self.model.input(do.about_model, [self.model], [self.chips], **AT_ONCE)
+        self.model.input(do.about_model, [self.model], [self.chips], **LAST)
         numbers = gr.on(
             [self.presets.input, self.model.input, self.strength.input],
             do.numbers,
             [self.presets, self.model, self.strength],
             [self.strength, self.origin, *self.advanced.values()],
-            **AT_ONCE,
+            **LAST,
         )
         numbers.then(**self._describe)
         deciding = dict.fromkeys(other for other, _ in DEPENDS.values())
@@ -161,7 +165,7 @@ class Page:
             None,
             [self.advanced[name] for name in DEPENDS],
             inputs_kwargs={name: self.advanced[name] for name in deciding},
-            **AT_ONCE,
+            **LAST,
         )
         for name in ("max_frames", "fps"):
             self.advanced[name].change(**self._picture)
@@ -179,10 +183,10 @@ class Page:
             **QUIET,
         )
         self.stage.stop(do.stop, [self.owner], shown, **AT_ONCE)
-        self.stage.moved(do.refresh, [self.owner], [self.history], **AT_ONCE).then(**self._describe)
+        self.stage.moved(do.refresh, [self.owner], [self.history], **LAST).then(**self._describe)
         for part in (self.stage, self.history):
             again = part.again(do.again, None, [*self._shown_clip, *self.form.values()], **QUIET)
             again.success(**self._picture).then(**self._describe)
-        self.history.open(do.open, [self.owner], [self.stage], **AT_ONCE)
-        self.history.remove(do.remove, [self.owner, self.stage], shown, **AT_ONCE)
+        self.history.open(do.open, [self.owner], [self.stage], **EACH)
+        self.history.remove(do.remove, [self.owner, self.stage], shown, **EACH)
         blocks.load(do.load, [self.owner], [*shown, self.owner], **AT_ONCE)

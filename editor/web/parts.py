@@ -94,7 +94,7 @@ def script(*names: str) -> str:
 
 
 def clip_card(**options: Any) -> gr.HTML:  # noqa: ANN401 - gr.HTML's own
-    """The chosen clip with its interval. Value: see `clip.js`. Events: `interval` {start, end}, `replace`."""
+    """The chosen clip with its interval. Value: see `clip.js`. Events: `interval`, `replace`."""
     template = """
     <div class="clip-card">
       <div class="picture"><video muted playsinline preload="auto" aria-label="The clip"></video></div>

@@ -1,5 +1,7 @@
 """The form: messages at the fields, keyboard alone, phone width, nothing jumps."""
 
+import re
+
 import pytest
 
 from editor.request import EditRequest
@@ -87,6 +89,45 @@ def test_the_interval_chooses_the_frames(visit, served):
     page.get_by_role("button", name="Change clip").click()
     page.wait_for_selector("#upload")
     assert visitor.errors == []
+
+
+def answer_slowly(page):
+    """From now on every answer of the server takes two seconds longer."""
+    page.evaluate("""() => {
+      const direct = window.fetch, wait = () => new Promise((done) => setTimeout(done, 2000));
+      window.fetch = async (...asked) => { const answer = await direct(...asked); await wait(); return answer; };
+    }""")
+
+
+def test_the_last_place_of_a_handle_counts_when_answers_are_slow(visit, served):
+    """The handle moves on while the server still answers for an earlier place."""
+    visitor = visit()
+    page = visitor.open()
+    visitor.upload(served.clip)
+    answer_slowly(page)
+    until = page.get_by_role("slider", name="End of the interval")
+    until.focus()
+    for _ in range(5):
+        until.press("ArrowLeft")
+    page.wait_for_timeout(600)  # a pause in which the first place is sent
+    for _ in range(5):
+        until.press("ArrowLeft")
+    page.get_by_text("0.0 to 1.0 s").wait_for()
+    page.locator("#used").get_by_text(re.compile(r"\b8 frames")).wait_for()
+    assert visitor.errors == []
+
+
+def test_the_last_preset_counts_when_answers_are_slow(visit):
+    visitor = visit()
+    page = visitor.open()
+    page.get_by_role("button", name="Advanced").click()
+    answer_slowly(page)
+    page.locator("#preset label").nth(2).click()
+    page.wait_for_timeout(300)  # the first choice is sent
+    page.locator("#preset label").nth(0).click()
+    chosen = page.locator("#preset input:checked").get_attribute("value")
+    steps = EditRequest.from_preset(chosen).steps
+    page.wait_for_function(f"document.querySelector('#set-steps input[type=number]').value === '{steps}'")
 
 
 def test_the_keyboard_is_enough(visit):

@@ -37,9 +37,8 @@ const settled = () => {
 };
 
 const tell = () => {
-  const start = Number(from.value), end = Number(until.value);
-  props.value = { ...props.value, start, end };
-  trigger("interval", { start, end });
+  props.value = { ...props.value, start: Number(from.value), end: Number(until.value) };
+  trigger("interval");
 };
 
 for (const handle of [from, until]) {
