@@ -146,8 +146,8 @@ def _file(name: str, path: Path) -> Checkpoint:
         raise EditError(f"There is no file '{name}'. Give the path of a .safetensors checkpoint.")
     if path.suffix != ".safetensors":
         raise EditError(
-            f"The file '{name}' is no safetensors file. Pickled weights (.ckpt, .pt, .bin) can run code and are never "
-            "read: choose the .safetensors version of this checkpoint, which most pages offer beside it."
+            f"The file '{name}' is not a safetensors file. Pickled weights (.ckpt, .pt, .bin) can run code and are "
+            "never read: choose the .safetensors version of this checkpoint, which most pages offer alongside it."
         )
     digest = _hash(path.parent, [path])
     return Checkpoint(name, path, f"sha256:{digest}", digest)

@@ -53,7 +53,7 @@ def fetch(name: str, repo: str, revision: str, half: bool, *, complete: bool = T
     except EditError:
         raise
     except GatedRepoError as error:
-        why = f"its owner asks for an agreement: accept it at https://huggingface.co/{repo}, then run `hf auth login`"
+        why = f"its owner wants an agreement accepted: do so at https://huggingface.co/{repo}, then run `hf auth login`"
         raise EditError(f"The model '{name}' could not be fetched: {why}.") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise EditError(
@@ -131,7 +131,7 @@ def _is_weight(file: str, part: str, stem: str, variant: str) -> bool:
 
 def _unreachable(name: str, repo: str, revision: str, why: str) -> str:
     return (
-        f"The model '{name}' ({repo}) is not on this machine and could not be fetched: {why}. Two ways out: download "
+        f"The model '{name}' ({repo}) is not on this machine and could not be fetched: {why}. Either download "
         f"it where there is a network (`hf auth login` if it asks, then `hf download {repo} --revision {revision}`), "
         "or use the built-in model with --model demo."
     )

@@ -93,7 +93,7 @@ def load_other_vae(name: str, xl: bool, device: torch.device) -> tuple[Autoencod
     elif path.is_file() and path.suffix == ".safetensors":
         header = read_header(path)
         if not any("decoder.conv_in" in tensor for tensor in header.shapes):
-            raise EditError(f"The file '{name}' has no VAE in it. Give a VAE's or a checkpoint's .safetensors file.")
+            raise EditError(f"The file '{name}' contains no VAE. Give the .safetensors file of a VAE or a checkpoint.")
         vae = load_vae(path, LAYOUTS["sdxl" if xl else "sd15"], load_file(path), device)
     else:
         raise EditError(

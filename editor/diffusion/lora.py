@@ -43,7 +43,7 @@ def add_loras(parts: dict[str, Any], loras: Mapping[str, float], folder: Path) -
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EditError(
-            f"The LoRA '{at_fault}' cannot be put into this model: {reason} It may be of a kind that changes other "
+            f"The LoRA '{at_fault}' cannot be applied to this model: {reason} It may be of a kind that changes other "
             "layers than attention, or made for another base."
         ) from error
     for part in ("unet", *_encoders(parts)):
@@ -74,7 +74,9 @@ def _file(name: str, folder: Path) -> Path:
 def _refuse_other_base(name: str, header: Header, width: int) -> None:
     """Raise `EditError` for what is no LoRA, and for one whose text attention has another width than the model's."""
     if not any(tensor.endswith(DOWN) for tensor in header.shapes):
-        raise EditError(f"The file of the LoRA '{name}' has no LoRA in it. A whole checkpoint is given with --model.")
+        raise EditError(
+            f"The file of the LoRA '{name}' contains no LoRA. To use a whole checkpoint, give it with --model."
+        )
     text = [t for t in header.shapes if "attn2" in t and t.endswith(DOWN) and ("to_k" in t or "to_v" in t)]
     found = header.shapes[text[0]][1] if text else width
     if found != width:

@@ -107,11 +107,11 @@ def load_models(
         for part in ("vae", "unet"):
             parts[part].to(memory_format=torch.channels_last)
     if settings.offload == "model" and device.type == "cpu":
-        notes.append("offloading: has no use on the CPU, nothing was offloaded")
+        notes.append("offloading: not used, since it has no effect on the CPU")
     elif settings.offload == "model":
         modules = [part for part in parts.values() if isinstance(part, torch.nn.Module)]
         offload([*modules, *([safety.model] if safety else [])], device)
-        notes.append("offloading: each part rests in main memory while another works (EDITOR_OFFLOAD=model)")
+        notes.append("offloading: each part waits in main memory while another works (EDITOR_OFFLOAD=model)")
     for note in notes:
         log.debug(note)
     return Models(
@@ -138,7 +138,9 @@ def choose_device(asked: str) -> tuple[torch.device, str]:
         return torch.device(kind), "the only one here" if kind == "cpu" else "the fastest one here"
     if not there[asked]:
         found = ", ".join(k for k, ok in there.items() if ok)
-        raise EditError(f"EDITOR_DEVICE is '{asked}', but PyTorch finds none here. Found: {found}. Use one, or auto.")
+        raise EditError(
+            f"EDITOR_DEVICE is '{asked}', but PyTorch finds none here. Found: {found}. Use one of these, or auto."
+        )
     return torch.device(asked), "asked for with EDITOR_DEVICE"
 
 
@@ -160,8 +162,8 @@ def choose_dtype(device: torch.device, asked: str = "auto") -> tuple[torch.dtype
     if asked != "auto":
         return getattr(torch, asked), "asked for with EDITOR_DTYPE"
     if device.type == "cuda":
-        return torch.float16, "half the memory; the VAE and the text encoder stay in float32, which never turns black"
-    return torch.float32, f"the fastest and safest one on {device.type}"
+        return torch.float16, "half the memory; the VAE and the text encoder stay in float32, which avoids black frames"
+    return torch.float32, f"the fastest and safest on {device.type}"
 
 
 def head_sizes(unet: UNet2DConditionModel) -> tuple[int, ...]:

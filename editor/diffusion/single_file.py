@@ -60,12 +60,12 @@ def read_header(path: Path) -> Header:
         shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise EditError(
-            f"The file '{path}' is no safetensors file: {error}. It may be damaged, or a renamed pickle, which is "
+            f"The file '{path}' is not a safetensors file: {error}. It may be damaged, or a renamed pickle, which is "
             "never read. Download it again."
         ) from error
     if size != 8 + length + end:
         raise EditError(
-            f"The file '{path}' has {size} bytes and should have {8 + length + end}: it was cut short or damaged. "
+            f"The file '{path}' is {size} bytes long instead of {8 + length + end}: it was cut short or damaged. "
             "Download it again."
         )
     return Header(shapes, metadata)
@@ -85,13 +85,13 @@ def kind_of(path: Path, header: Header) -> str:
                 )
         what = "a UNet without its text encoder, or the refiner of Stable Diffusion XL"
     elif any("lora" in name for name in header.shapes):
-        what = "a LoRA. Give it with --lora beside a checkpoint"
+        what = "a LoRA. Give it with --lora, together with a checkpoint"
     elif header.has("decoder.conv_in.", "encoder.conv_in."):
-        what = "a VAE alone. Give it with --vae beside a checkpoint"
+        what = "a VAE alone. Give it with --vae, together with a checkpoint"
     else:
         what = "of another family"
     titles = ", ".join(layout.title for layout in LAYOUTS.values())
-    raise EditError(f"The file '{path}' is no checkpoint that can be used: it is {what}. Usable are {titles}.")
+    raise EditError(f"The file '{path}' is not a usable checkpoint: it is {what}. Usable are {titles}.")
 
 
 def prediction_of(path: Path, header: Header, layout: Layout) -> str:

@@ -167,14 +167,14 @@ class Blend:
         if mask is not None:
             return (*found, *by_words)
         if plan.same:
-            return ("blend off: the two prompts say the same",)
+            return ("blend off: the two prompts say the same thing",)
         if kept is not None:
             part = f"{self.request.kept_window:.0%}"
-            return (*found, f"the place is another one: the main thing is kept on the first {part} of the steps")
+            return (*found, f"only the place changes: the main thing is kept on the first {part} of the steps")
         if self.region == "difference":
             return ("blend off: the edit acts on most of the picture",)
         if not plan.changed_source:
-            return (*found, "blend off: words are only added, and nothing in the source shows their place")
+            return (*found, "blend off: words are only added, and nothing in the source shows where they belong")
         if not self.looks:
             return (*found, "blend off: this model has no text attention to find the changed words with")
         return (*found, "blend off: the attention of the changed words covers most of the picture")

@@ -131,9 +131,9 @@ def test_a_lora_for_another_base_is_refused_in_words(shelf, tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"first_stage_model.x": torch.zeros(1)}, "has no LoRA in it"),
+        ({"first_stage_model.x": torch.zeros(1)}, "contains no LoRA"),
         (None, "There is no LoRA"),
-        (b"\x80\x02}q\x00.", "is no safetensors file"),
+        (b"\x80\x02}q\x00.", "is not a safetensors file"),
     ],
 )
 def test_what_is_no_lora_is_refused_in_words(shelf, tmp_path, content, said):
@@ -235,8 +235,8 @@ def test_damaged_files_are_refused_within_a_second_and_nothing_is_half_loaded(sh
     for name, content, said in (
         ("cut", whole[:-1000], "cut short or damaged"),
         ("pickle", b"\x80\x02}q\x00.", "renamed pickle"),
-        ("empty", b"", "is no safetensors file"),
-        ("nonsense", b"\x10\x00\x00\x00\x00\x00\x00\x00" + b"not a header at all", "is no safetensors file"),
+        ("empty", b"", "is not a safetensors file"),
+        ("nonsense", b"\x10\x00\x00\x00\x00\x00\x00\x00" + b"not a header at all", "is not a safetensors file"),
     ):
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(content)

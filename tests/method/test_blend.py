@@ -144,7 +144,7 @@ def test_the_main_thing_stays_for_a_while_in_a_new_place_where_both_levels_show_
         kept = 16 if 2 <= step < 6 else 0  # from 20 % to 60 % of the steps; not widened
         assert (mixed[0, :, 0] == 0).sum() == 2 * kept
     assert blend.masks == (None,) and blend.gathered == ()
-    assert blend.notes[0][0].startswith("the place is another one: the main thing is kept on the first 60%")
+    assert blend.notes[0][0].startswith("only the place changes: the main thing is kept on the first 60%")
 
 
 @pytest.mark.parametrize(
