@@ -77,16 +77,15 @@ def _shown(session: Session, footage: Footage, source: Source, sampled: Sampled)
     shown, safety, refusals = [], session.models.safety, []
     for index, plan in enumerate(session.plans):
         with session.meter.stage(Stage.DECODE, part=(index, len(session.plans))):
-            frames, said = finished_frames(session, footage, source, sampled, index), None
+            frames = finished_frames(session, footage, source, sampled, index)
             try:
+                frames, said = (frames, None) if safety is None else safety.passed(frames)
                 shown.append(frames)
-                if safety is not None:
-                    shown[-1], said = safety.passed(frames)
+                session.notes.extend([f"“{plan.target}”: {said}"] if said else [])
             except EditError as error:
-                shown[-1], said = None, str(error)
+                shown.append(None)
                 refusals.append(error)
-            if said:
-                session.notes.append(f"“{plan.target}”: {said}")
+                session.withheld.append(f"“{plan.target}”: {error}")
     if len(refusals) == len(shown):
         raise refusals[0]
     return tuple(shown)

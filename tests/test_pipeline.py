@@ -487,3 +487,4 @@ def test_what_was_computed_for_other_targets_stays(clip, models, tmp_path):
     assert result.target == "a red car in the snow" and result.edited.is_file()
     withheld = f"“{TARGET}”: The checkpoint's safety checker flagged 2 of 3"
     assert any(note.startswith(withheld) for note in read(result)["notes"])
+    assert result.summary["withheld"].startswith(withheld)

@@ -32,6 +32,7 @@ HEADLINES = (
     "seconds",
     "frames",
     "inversion_cached",
+    "withheld",
 )
 
 
@@ -110,9 +111,11 @@ def manifest(session: Session, footage: Footage, edited: Edited, index: int) -> 
         "flops_per_frame": _flops(session, footage, source),
         "vae_psnr": source.vae_psnr,
         "reconstruction_psnr": edited.reconstruction_psnr,
+        "withheld": " ".join(session.withheld) or None,
         "notes": [
             *footage.notes,
             *session.notes,
+            *session.withheld,
             *session.memory.notes,
             *session.models.kernel.refusals,
             *target_notes(session, index, sampled),

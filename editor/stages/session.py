@@ -21,7 +21,10 @@ WRITING = 1.0
 
 @dataclass(frozen=True)
 class Session:
-    """One edit under way. `notes` collects sentences for the manifest; everything else is read only."""
+    """One edit under way; read only but for two lists of sentences for the manifest.
+
+    `notes`: what there is to say. `withheld`: which targets the safety checker keeps back, and why.
+    """
 
     request: EditRequest
     models: Models
@@ -34,6 +37,7 @@ class Session:
     check: bool
     previews: bool
     notes: list[str] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
 
     @classmethod
     def begin(

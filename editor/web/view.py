@@ -129,6 +129,8 @@ def _numbers(summary: dict[str, Any]) -> list[Json]:
         if isinstance(value, int | float):
             text = f"{value:.1f}" if isinstance(value, float) else str(value)
             rows.append({"label": name, "value": f"{text} {unit}".strip(), "meaning": meaning})
+    if summary.get("withheld"):
+        rows.append({"label": "Not shown", "value": "withheld", "meaning": str(summary["withheld"])})
     if summary.get("inversion_cached"):
         meaning = "The clip was inverted before, so this edit started right away."
         rows.append({"label": "Inversion", "value": "reused", "meaning": meaning})
