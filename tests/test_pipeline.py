@@ -245,7 +245,7 @@ def test_progress_names_the_stages_in_order_and_previews_show_the_clip(clip, mod
     previews = [e for e in events if isinstance(e, Preview)]
     assert {p.target_index for p in previews} == {0, 1}
     for preview in previews:
-        assert preview.original.shape == preview.guess.shape == (FRAMES, 21, 32, 3)
+        assert preview.original.shape == preview.guess.shape == (FRAMES, 26, 39, 3)  # the area of 32 x 32
         assert preview.original.dtype == preview.guess.dtype == np.uint8
 
 
