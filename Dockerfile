@@ -6,7 +6,8 @@ RUN useradd --create-home --uid 1000 recast
 WORKDIR /home/recast/app
 
 # Before the code: a change of the code does not install everything again.
-COPY requirements.txt ./
+COPY requirements.lock requirements.txt ./
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
 RUN pip install --no-cache-dir -r requirements.txt
 
 COPY app.py ./

@@ -4,16 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHROMIUM := $(VENV)/.chromium
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup run test evaluate report bench lint slow chromium
+.PHONY: setup run test evaluate report bench lint lock slow chromium
 
 setup: $(STAMP)
 
-$(STAMP): requirements.txt
+$(STAMP): requirements.lock requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Recast needs Python 3.11 or newer; name it with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) --no-deps --require-hashes -r requirements.lock
+	$(PIP) -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
 # Debian and Ubuntu with root only; elsewhere the browser tests find an installed Chromium or are skipped by name.
@@ -27,6 +29,11 @@ run: setup
 
 test: setup chromium
 	$(BIN)/python -m pytest
+
+# Fixes the version and the hashes of everything that runs; needs PyPI.
+lock: setup
+	$(PIP) uv==0.13.9
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/lock
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The house rules of the layout: who may import whom, what stays free of torch, and where single decisions live."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -128,12 +129,30 @@ def test_a_list_of_words_loads_no_pictures():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-def test_requirements_are_pinned_and_complete():
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
-    names = {line.split("==")[0] for line in lines}
+def _pins(name):
+    """Name -> version of a requirements file's lines, in lower case."""
+    lines = [line for line in (ROOT / name).read_text().splitlines() if re.match(r"[A-Za-z0-9]", line)]
     assert all("==" in line for line in lines)
-    wanted = {"gradio", "torch", "diffusers", "transformers", "accelerate", "moviepy", "pillow", "xformers", "pytest"}
-    assert wanted <= names
+    return {line.split("==")[0].lower(): re.split(r"[ ;\\]", line.split("==")[1])[0] for line in lines}
+
+
+def test_requirements_are_pinned_and_complete():
+    wanted = {"gradio", "torch", "diffusers", "transformers", "accelerate", "moviepy", "pillow", "xformers"}
+    wanted |= {"starlette", "uvicorn", "fastapi", "pydantic"}
+    runs, tests = _pins("requirements.txt"), _pins("requirements-dev.txt")
+    assert wanted <= set(runs)
+    assert {"pytest", "playwright", "ruff"} == set(tests)
+
+
+def test_everything_that_runs_is_locked_with_hashes():
+    """But for torch, for the reason in the lock's header. The locked versions are those that are pinned."""
+    runs, locked = _pins("requirements.txt"), _pins("requirements.lock")
+    assert {name: locked.get(name) for name in runs if name != "torch"} == {
+        n: v for n, v in runs.items() if n != "torch"
+    }
+    assert not {"torch", "pytest", "playwright", "ruff"} & set(locked)
+    entries = re.split(r"\n(?=[a-z])", (ROOT / "requirements.lock").read_text())[1:]
+    assert len(entries) == len(locked) and all("--hash=sha256:" in entry for entry in entries)
 
 
 def test_files_stay_small_enough_for_spaces():
