@@ -2,6 +2,7 @@
 
 import math
 import types
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import Field, field
 from typing import Any, get_args, get_origin
@@ -26,18 +27,31 @@ def option(
     return field(default_factory=default, metadata=meta) if default is dict else field(default=default, metadata=meta)
 
 
+QUOTED = 80
+"""Characters of a value that a message repeats."""
+LARGEST = 1e15
+"""No number of an edit is anywhere near it; beyond it Python's own conversions begin to fail."""
+
+
+def quoted(value: object) -> str:
+    """A value as a message repeats it: in one line, cut where it is long."""
+    text = " ".join(str(value)[: 4 * QUOTED].encode("utf-8", "replace").decode().split())
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}…"
+
+
 def check(f: Field, value: Any) -> None:  # noqa: ANN401
     """Raise `EditError` when `value` is not of the kind, the range or the choices of field `f`."""
     if not _fits(f.type, value):
-        raise EditError(f"{f.name} is {value!r}. Allowed: {_kind_in_words(f.type)}{_range_in_words(f)}.")
+        shown = quoted(repr(value)) if _printable(value) else "no text that can be read"
+        raise EditError(f"{f.name} is {shown}. Allowed: {_kind_in_words(f.type)}{_range_in_words(f)}.")
     low, high, choices = (f.metadata.get(k) for k in ("low", "high", "choices"))
     if choices and value not in choices:
-        raise EditError(f"{f.name} is '{value}'. Allowed: {', '.join(choices)}.")
+        raise EditError(f"{f.name} is '{quoted(value)}'. Allowed: {', '.join(choices)}.")
     if low is None or value is None:
         return
     numbers = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
     if not all(low <= n <= (math.inf if high is None else high) for n in numbers):
-        raise EditError(f"{f.name} is {value}. Allowed: {_kind_in_words(f.type)}{_range_in_words(f)}.")
+        raise EditError(f"{f.name} is {quoted(value)}. Allowed: {_kind_in_words(f.type)}{_range_in_words(f)}.")
     if isinstance(value, tuple) and value[0] > value[1]:
         raise EditError(f"{f.name} is {value}: the start must not come after the end.")
 
@@ -53,8 +67,15 @@ def _fits(kind: Any, value: Any) -> bool:  # noqa: ANN401
     if get_origin(kind) is Mapping and isinstance(value, Mapping):
         return all(_fits(inner[0], k) and _fits(inner[1], v) for k, v in value.items())
     if kind in (int, float):
-        return isinstance(value, int | kind) and not isinstance(value, bool) and math.isfinite(value)
-    return get_origin(kind) is None and isinstance(value, kind)
+        return isinstance(value, int | kind) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return get_origin(kind) is None and isinstance(value, kind) and _printable(value)
+
+
+def _printable(value: object) -> bool:
+    """Whether a text is whole Unicode without control characters other than white space; other values are."""
+    if not isinstance(value, str):
+        return True
+    return not any(unicodedata.category(c) in ("Cc", "Cs") and not c.isspace() for c in value)
 
 
 def _kind_in_words(kind: Any) -> str:  # noqa: ANN401
@@ -65,7 +86,9 @@ def _kind_in_words(kind: Any) -> str:  # noqa: ANN401
         return "a number for each word"
     if get_origin(kind) is tuple:
         return "texts" if get_args(kind)[-1] is Ellipsis else "two numbers"
-    return {str: "text", bool: "true or false", int: "a whole number", float: "a number"}[kind]
+    return {str: "text without control characters", bool: "true or false", int: "a whole number", float: "a number"}[
+        kind
+    ]
 
 
 def _range_in_words(f: Field) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from editor.diffusion.catalog import family_of
 from editor.events import EditError
-from editor.options import check, option
+from editor.options import check, option, quoted
 from editor.presets import COMMON as PRESETS
 from editor.presets import FAMILIES, STRENGTHS, depends_on_family, origin, preset_values
 
@@ -49,7 +49,7 @@ class EditRequest:
     vae: str = option("", "Another VAE: a folder, a .safetensors file or an id of the Hub.", advanced=False)
     loras: Mapping[str, float] = option(
         dict,
-        "LoRAs and their strengths, by file or by name in the folder EDITOR_LORAS.",
+        "LoRAs by file, or by name in the folder EDITOR_LORAS, with their strength.",
         low=-4,
         high=4,
         advanced=False,
@@ -73,8 +73,8 @@ class EditRequest:
     )
 
     negative_prompt: str = option("", "What the result should avoid.")
-    negative_scale: float = option(1.0, "Strength of that push, relative to the guidance scale.", low=0.0, high=3.0)
-    clip_skip: int = option(0, "How many of the text encoder's last layers are left out.", low=0, high=8)
+    negative_scale: float = option(1.0, "Strength of the push away from it, in guidance scales.", low=0.0, high=3.0)
+    clip_skip: int = option(0, "Last layers of the text encoder that are left out.", low=0, high=8)
     steps: int = option(25, "Denoising steps.", low=1, high=200)
     guidance_scale: float = option(7.5, "How strongly the prompt steers; 1 is no guidance.", low=1.0, high=20.0)
     guidance_stop: float = option(1.0, "Fraction of the steps after which guidance ends.", low=0.0, high=1.0)
@@ -183,7 +183,7 @@ class EditRequest:
                 "Say what the clip should show instead (target prompt), for example: a blue car on the road."
             )
         if self.preset not in PRESETS:
-            raise EditError(f"There is no preset '{self.preset}'. Allowed: {', '.join(PRESETS)}.")
+            raise EditError(f"There is no preset '{quoted(self.preset)}'. Allowed: {', '.join(PRESETS)}.")
         if self.strength != "normal" and not depends_on_family(self.preset):
             raise EditError(
                 f"strength is '{self.strength}', but the preset {self.preset} is kept as published. Leave the strength "
@@ -227,7 +227,7 @@ class EditRequest:
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise EditError(f"Unknown option {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+            raise EditError(f"Unknown option {quoted(', '.join(unknown))}. Known: {', '.join(sorted(known))}.")
         # JSON has lists for tuples; anything else keeps its type and is refused by `validated`
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
@@ -247,5 +247,5 @@ class EditRequest:
             ("strength", strength, STRENGTHS),
         ):
             if value not in tuple(allowed):
-                raise EditError(f"There is no {name} '{value}'. Allowed: {', '.join(allowed)}.")
+                raise EditError(f"There is no {name} '{quoted(value)}'. Allowed: {', '.join(allowed)}.")
         return cls.from_dict({**preset_values(preset, family, strength), "preset": preset, **given})

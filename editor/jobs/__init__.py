@@ -3,8 +3,19 @@
 `JobService` is the door; `JobView` is what it shows.
 """
 
-from editor.jobs.files import temporary_folder
+from editor.jobs.files import temporary_folder, upload_folder
+from editor.jobs.intake import check_lengths
 from editor.jobs.service import JobService, new_secret
 from editor.jobs.view import Health, JobState, JobView, UnknownJob
 
-__all__ = ["Health", "JobService", "JobState", "JobView", "UnknownJob", "new_secret", "temporary_folder"]
+__all__ = [
+    "Health",
+    "JobService",
+    "JobState",
+    "JobView",
+    "UnknownJob",
+    "check_lengths",
+    "new_secret",
+    "temporary_folder",
+    "upload_folder",
+]

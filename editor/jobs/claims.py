@@ -19,9 +19,13 @@ from editor.jobs.store import Store
 log = logging.getLogger(__name__)
 
 RUN_AGAIN = "The edit was interrupted and is being run again."
-LOST_TWICE = (
-    "The edit was interrupted twice while it ran, most likely because memory ran out. "
-    "Try fewer frames, a smaller size or fewer targets."
+WORKER_LOST = (
+    "The edit was interrupted twice. The last time the program that computes it ended without a word, most likely "
+    "because memory ran out. Try fewer frames, a smaller size or fewer targets."
+)
+SERVER_LOST = (
+    "The edit was interrupted twice. The last time the server itself was stopped or restarted while it ran; nothing is "
+    "wrong with the edit. Please run it again."
 )
 
 
@@ -100,12 +104,12 @@ class Claims:
     def hand_back(self, claim: Claim) -> None:
         """This server leaves: the job waits again, at its old place, and nothing is held against it."""
         with self.database.transaction() as db:
-            _requeue(db, _STANDS, _key(claim), counted=False)
+            _requeue(db, _STANDS, _key(claim))
 
     def lose(self, claim: Claim) -> None:
         """The worker ended without a word: once the job is run again, then it fails."""
         with self.database.transaction() as db:
-            _requeue(db, _STANDS, _key(claim), counted=True)
+            _requeue(db, _STANDS, _key(claim), lost=WORKER_LOST)
 
     def _end(self, claim: Claim, state: str, results: str | None = None, error: str | None = None) -> bool:
         with self.database.transaction() as db:
@@ -126,20 +130,23 @@ def _key(claim: Claim) -> tuple[str, str, int]:
 
 def _recover(db: sqlite3.Connection, now: float) -> None:
     """Jobs whose server was not heard of within its lease wait again, once."""
-    _requeue(db, "state = 'running' AND lease < ?", (now,), counted=True)
+    _requeue(db, "state = 'running' AND lease < ?", (now,), lost=SERVER_LOST)
 
 
-def _requeue(db: sqlite3.Connection, which: str, values: tuple, counted: bool) -> None:
-    """Running jobs become waiting ones; cancelled when a stop was asked for, failed when lost for the second time."""
+def _requeue(db: sqlite3.Connection, which: str, values: tuple, lost: str | None = None) -> None:
+    """Running jobs become waiting ones; cancelled when a stop was asked for, failed when lost for the second time.
+
+    `lost` says how they were lost this time; without it nothing is held against them.
+    """
     ended = f"ended = {time.time()!r}, address = '', message = '', seconds_left = NULL"
     db.execute(f"UPDATE jobs SET state = 'cancelled', {ended} WHERE ({which}) AND stop = 1", values)
-    if counted:
+    if lost:
         db.execute(
             f"UPDATE jobs SET state = 'failed', error = ?, {ended} WHERE ({which}) AND losses >= 1",
-            (LOST_TWICE, *values),
+            (lost, *values),
         )
     db.execute(
         "UPDATE jobs SET state = 'queued', server = NULL, slot = NULL, lease = NULL, started = NULL, stage = NULL,"
         f" done = 0, total = 0, seconds_left = NULL, message = ?, losses = losses + ? WHERE {which}",
-        (RUN_AGAIN, int(counted), *values),
+        (RUN_AGAIN, int(lost is not None), *values),
     )

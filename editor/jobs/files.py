@@ -4,7 +4,8 @@ data/jobs.sqlite               the store
 data/jobs/<id>/clip.mp4        the normalised upload
 data/jobs/<id>/preview.webp    the latest preview
 data/jobs/<id>/run-<n>/        what the n-th run writes; visible only once the store names it as the result
-data/tmp/                      uploads on their way in
+data/tmp/uploads/<id>/<name>   an upload as it came, until it is read
+data/tmp/                      normalised clips of forms, before they become jobs
 """
 
 import logging
@@ -28,8 +29,13 @@ def prepare(data: Path) -> None:
 
 
 def temporary_folder(settings: Settings) -> Path:
-    """Where the page puts uploads on their way in; the janitor empties it by age."""
+    """Where the page keeps clips on their way in; the janitor empties it by age."""
     return settings.data / "tmp"
+
+
+def upload_folder(settings: Settings) -> Path:
+    """Where uploads arrive, each in a folder of its own; the janitor empties it within minutes."""
+    return temporary_folder(settings) / "uploads"
 
 
 def is_id(job_id: object) -> bool:

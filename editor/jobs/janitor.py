@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from editor.events import EditError
 from editor.jobs import files
 from editor.jobs.store import Store
 from editor.jobs.timing import Timing
+from editor.media.ffmpeg import SCRATCH
 from editor.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Janitor:
             self._remove(job_id, "by age")
         self._keep_budget()
         self._remove_strays()
+        remove_older(files.upload_folder(self.settings), now - self.timing.raw_upload)
         remove_older(files.temporary_folder(self.settings), now - self.timing.upload)
 
     def _keep_budget(self) -> None:
@@ -76,6 +79,7 @@ class Janitor:
         return list((self.settings.data / "jobs").iterdir())
 
     def _serve(self) -> None:
+        remove_empty_scratch(Path(tempfile.gettempdir()), time.time() - self.timing.raw_upload)
         while not self._leaving.is_set():
             try:
                 self.sweep()
@@ -83,6 +87,16 @@ class Janitor:
                 if not self._leaving.is_set():
                     log.exception("the janitor failed; continuing")
             self._leaving.wait(self.timing.sweep)
+
+
+def remove_empty_scratch(folder: Path, before: float) -> None:
+    """Remove the empty folders in which ffmpeg ran when an earlier server was killed. Younger ones may be in use."""
+    for path in folder.glob(f"{SCRATCH}*"):
+        try:
+            if path.lstat().st_mtime < before:
+                path.rmdir()  # fails, as it should, for anything but an empty folder
+        except OSError:
+            continue
 
 
 def remove_older(folder: Path, before: float) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import re
 import sqlite3
 import threading
 import time
@@ -31,6 +32,7 @@ from editor.settings import Settings
 log = logging.getLogger(__name__)
 
 Engine = Callable[[Path, EditRequest, Settings, Emit], tuple[EditResult, ...]]
+_PATH = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:\\|/)(?:[^\s/\\'\"]+[/\\])+([^\s/\\'\"]*)")
 _PATIENCE = 0.2
 """Seconds between two looks at `stopped` while another process holds the device."""
 
@@ -53,7 +55,8 @@ class Performer:
         except Cancelled:
             return Outcome(Ending.STOPPED)
         except EditError as error:
-            return Outcome(Ending.FAILED, message=str(error))
+            log.info("the edit in %s ended: %s", task.folder, error)
+            return Outcome(Ending.FAILED, message=without_paths(str(error)))
         except Exception as error:  # whatever an engine may raise must reach the visitor as a sentence
             log.exception("the edit in %s failed", task.folder)
             return Outcome(Ending.FAILED, message=explain(error))
@@ -123,6 +126,11 @@ def explain(error: Exception) -> str:
     if is_disk_full(error):
         return DISK_FULL
     return f"The edit failed because of an error in the program ({type(error).__name__}). The server's log has details."
+
+
+def without_paths(text: str) -> str:
+    """A message for a visitor: of every absolute path only the last name, for the rest is about this server."""
+    return _PATH.sub(r"\1", text)
 
 
 @contextmanager

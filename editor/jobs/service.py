@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 ENGINE = "editor.jobs.engine:run"
 
+Admit = Callable[[EditRequest, int], None]
+
 
 def new_secret() -> str:
     """A fresh owner's secret. The visitor's browser keeps it; the store keeps only its hash."""
@@ -53,6 +55,8 @@ class JobService:
         executor: Executor | None = None,
         timing: Timing | None = None,
     ) -> None:
+        self.admit: Admit = lambda request, frames: None
+        """Called with every request and its number of frames before it may wait; raises `EditError` to refuse it."""
         self.settings = settings
         self.timing = timing or Timing()
         files.prepare(settings.data)
@@ -98,8 +102,8 @@ class JobService:
         other = files.clip(self.settings.data, job_id)
         return self._submit(request, owner, address, lambda out: self.intake.reuse(other, out, request))
 
-    def _submit(self, request: EditRequest, owner: str, address: str, bring: Callable[[Path], None]) -> JobView:
-        """Hold a place in the queue while `bring` puts the clip where it is told to."""
+    def _submit(self, request: EditRequest, owner: str, address: str, bring: Callable[[Path], int]) -> JobView:
+        """Hold a place in the queue while `bring` puts the clip where it is told to and counts the frames to edit."""
         if self._stopping.is_set():
             raise EditError("The server is restarting. Please try again in a minute.")
         check_owner(owner)
@@ -107,7 +111,7 @@ class JobService:
         check_disk(self.settings)
         job_id = self.store.reserve(request, owner, address, self.settings)
         try:
-            bring(files.clip(self.settings.data, job_id))
+            self.admit(request, bring(files.clip(self.settings.data, job_id)))
             self.store.ready(job_id)
         except BaseException:
             self.store.discard(job_id)

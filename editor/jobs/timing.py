@@ -27,7 +27,9 @@ class Timing:
     """Between two looks of a follower."""
     sweep: float = 60.0
     """Between two rounds of the janitor."""
+    raw_upload: float = 300.0
+    """Age at which an upload that nothing was made of is deleted, in seconds since its last byte."""
     upload: float = 2 * 3600.0
-    """Age at which temporary uploads are deleted."""
+    """Age at which clips that were put into a form are deleted."""
     reservation: float = 300.0
     """Age at which a place in the queue whose upload was never finished is given free (its server died)."""

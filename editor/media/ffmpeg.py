@@ -20,6 +20,8 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 # Windows has no names for these, and never reports them.
 _SIGKILL, _SIGXCPU, _SIGXFSZ = (getattr(signal, name, 99) for name in ("SIGKILL", "SIGXCPU", "SIGXFSZ"))
 _ARGUMENTS = ("-nostdin", "-hide_banner")
+SCRATCH = "recast-"
+"""How the names of the empty folders begin that ffmpeg runs in."""
 LOG_BYTES = 64 * 1024
 """How much of the beginning and of the end of ffmpeg's log is kept; a damaged file can fill gigabytes."""
 
@@ -92,7 +94,7 @@ def run(
     clock runs out or when `read` raises.
     """
     bounds = bounds or Bounds()
-    with TemporaryDirectory(prefix="recast-") as empty:
+    with TemporaryDirectory(prefix=SCRATCH) as empty:
         command = [*_limited(bounds), ffmpeg_path(), *_ARGUMENTS, *arguments]
         process = subprocess.Popen(
             command,

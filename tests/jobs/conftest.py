@@ -45,12 +45,13 @@ def wait_for(condition: Callable[[], Any]) -> Any:
 class CopiedClips:
     """Stands in for `Intake` where the tests are not about video."""
 
-    def normalise(self, raw: Path, clip: Path, request: EditRequest) -> None:
+    def normalise(self, raw: Path, clip: Path, request: EditRequest) -> int:
         clip.parent.mkdir(exist_ok=True)
         shutil.copyfile(raw, clip)
+        return 8
 
-    def reuse(self, other: Path, clip: Path, request: EditRequest) -> None:
-        self.normalise(other, clip, request)
+    def reuse(self, other: Path, clip: Path, request: EditRequest) -> int:
+        return self.normalise(other, clip, request)
 
 
 class House:

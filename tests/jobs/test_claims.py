@@ -7,7 +7,7 @@ import pytest
 
 from editor.events import EditError, EditResult, Progress, Stage
 from editor.jobs import JobState, UnknownJob, files, new_secret
-from editor.jobs.claims import LOST_TWICE, Claims
+from editor.jobs.claims import SERVER_LOST, WORKER_LOST, Claims
 from editor.jobs.store import Store
 from tests.jobs.conftest import asking, settings_in
 
@@ -79,8 +79,23 @@ def test_a_lost_job_runs_again_once_at_its_old_place_and_then_fails(store):
     assert "being run again" in store.view(lost).message
     assert dying.take("device").job_id == other
     assert store.view(lost).state is JobState.FAILED
-    assert store.view(lost).error == LOST_TWICE
+    assert store.view(lost).error == SERVER_LOST
     assert store.view(lost).ended is not None
+
+
+def test_a_job_lost_twice_says_what_happened_the_last_time(store):
+    """Was: told to be a matter of memory, also when the server had been killed."""
+    by_server, by_worker = waiting(store), waiting(store)
+    dying = Claims(store, PAST)
+    for _ in range(2):
+        dying.take("device")
+    claims = Claims(store, FOREVER)
+    first = claims.take("device")
+    assert first.job_id == by_worker
+    assert store.view(by_server).error == SERVER_LOST and "memory" not in SERVER_LOST
+    claims.lose(first)
+    claims.lose(claims.take("device"))
+    assert store.view(by_worker).error == WORKER_LOST and "memory" in WORKER_LOST
 
 
 def test_a_job_handed_back_is_not_held_against(store):

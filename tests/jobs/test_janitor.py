@@ -2,11 +2,12 @@
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
 from editor.jobs import JobState, UnknownJob, files
-from editor.jobs.janitor import Janitor, remove_older
+from editor.jobs.janitor import Janitor, remove_empty_scratch, remove_older
 from tests.jobs.conftest import QUICK, asking, settings_in, wait_for, wait_until
 
 
@@ -126,6 +127,31 @@ def test_links_are_removed_and_never_followed(tmp_path):
     remove_older(folder, time.time() + 60)
     assert list(folder.iterdir()) == []
     assert (outside / "kept").exists()
+
+
+def test_raw_uploads_leave_within_minutes(house):
+    service = house.inline()
+    service.janitor.timing = replace(QUICK, raw_upload=0.0)
+    raw = files.upload_folder(service.settings) / "0a" / "clip.mp4"
+    raw.parent.mkdir(parents=True)
+    raw.write_bytes(b"x")
+    chosen = files.temporary_folder(service.settings) / "1b" / "clip.mp4"
+    chosen.parent.mkdir()
+    chosen.write_bytes(b"x")
+    time.sleep(0.05)
+    service.janitor.sweep()
+    assert not raw.exists() and chosen.exists()
+
+
+def test_empty_folders_of_killed_runs_go_at_the_next_start(tmp_path):
+    old, young, used = (tmp_path / f"recast-{name}" for name in ("old", "young", "used"))
+    for folder in (old, young, used):
+        folder.mkdir()
+    (used / "file").touch()
+    for folder in (old, used):
+        os.utime(folder, (0, 0))
+    remove_empty_scratch(tmp_path, time.time() - 60)
+    assert not old.exists() and young.exists() and used.exists()
 
 
 def test_the_janitor_sweeps_when_the_service_starts(house):
