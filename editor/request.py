@@ -49,7 +49,7 @@ class EditRequest:
     vae: str = option("", "Another VAE: a folder, a .safetensors file or an id of the Hub.", advanced=False)
     loras: Mapping[str, float] = option(
         dict,
-        "LoRAs by file, or by name in the folder EDITOR_LORAS, with their strength.",
+        "LoRAs and their strengths, by file or by name in the folder EDITOR_LORAS.",
         low=-4,
         high=4,
         advanced=False,
@@ -73,8 +73,8 @@ class EditRequest:
     )
 
     negative_prompt: str = option("", "What the result should avoid.")
-    negative_scale: float = option(1.0, "Strength of the push away from it, in guidance scales.", low=0.0, high=3.0)
-    clip_skip: int = option(0, "Last layers of the text encoder that are left out.", low=0, high=8)
+    negative_scale: float = option(1.0, "Strength of that push, relative to the guidance scale.", low=0.0, high=3.0)
+    clip_skip: int = option(0, "How many of the text encoder's last layers are left out.", low=0, high=8)
     steps: int = option(25, "Denoising steps.", low=1, high=200)
     guidance_scale: float = option(7.5, "How strongly the prompt steers; 1 is no guidance.", low=1.0, high=20.0)
     guidance_stop: float = option(1.0, "Fraction of the steps after which guidance ends.", low=0.0, high=1.0)

@@ -3,6 +3,7 @@
 `Settings.from_env()` reads them once, at the start of a program; nothing else reads the environment.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,6 +13,8 @@ from typing import Any, Self
 from editor.events import EditError
 
 ROOT = Path(__file__).resolve().parent.parent
+PRIVATE = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"
+"""Networks that no visitor comes from."""
 
 
 def setting(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
@@ -40,6 +43,17 @@ class Settings:
     public_url: str = setting(
         "", "Address of the page in links, e.g. https://example.org; if empty, the address the visitor used."
     )
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        "Further host names the page may be reached under, comma separated; * for any. Numbers, localhost, this "
+        "machine's name, public_url and a Space's own are allowed anyway.",
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (), "Addresses or networks of reverse proxies whose X-Forwarded headers are believed, comma separated."
+    )
+    max_connections: int = setting(1000, "Most open connections.")
+    connections_per_address: int = setting(200, "Most open connections of one network address.")
+    upload_mb_per_hour: int = setting(4000, "Most megabytes that one network address may upload within an hour.")
     max_seconds: float = setting(30.0, "Longest clip accepted, in seconds.")
     max_upload_mb: int = setting(100, "Largest upload, in megabytes.")
     max_frames: int = setting(32, "Maximum frames edited per job.")
@@ -61,7 +75,9 @@ class Settings:
         """
         env = os.environ if env is None else env
         if env.get("SPACE_HOST"):
-            env = {"EDITOR_HOST": "0.0.0.0", "EDITOR_PUBLIC_URL": f"https://{env['SPACE_HOST']}", **env}
+            # Only the Space's own proxy reaches it, from a private network.
+            space = {"HOST": "0.0.0.0", "PUBLIC_URL": f"https://{env['SPACE_HOST']}", "TRUSTED_PROXIES": PRIVATE}
+            env = {**{variable(name): value for name, value in space.items()}, **env}
         values = {f.name: _parse(f, env[variable(f.name)]) for f in fields(cls) if env.get(variable(f.name), "") != ""}
         return cls(**values)
 
@@ -89,4 +105,16 @@ def _parse(f: Any, text: str) -> Any:  # noqa: ANN401
             raise EditError(f"{variable(f.name)} is '{text}'. It must be a number.") from None
     if f.type is str:
         return text
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(map(_network, parts)) if f.name == "trusted_proxies" else parts
+
+
+def _network(text: str) -> str:
+    """An address or network, as it was written."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise EditError(
+            f"EDITOR_TRUSTED_PROXIES names '{text}'. Allowed: addresses or networks, e.g. 10.0.0.0/8."
+        ) from None
+    return text

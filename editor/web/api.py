@@ -4,17 +4,17 @@ Jobs are named by the `job` of `submit`'s answer; the `owner` secret in it is ne
 """
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.concurrency import run_in_threadpool
 
 from editor.events import EditError
-from editor.jobs import new_secret, temporary_folder
+from editor.jobs import new_secret
 from editor.request import EditRequest
-from editor.settings import Settings
 from editor.web.clicks import told
 from editor.web.desk import Desk
+from editor.web.door.uploads import drop_upload, uploaded
 from editor.web.door.visitor import job_link, network_address, seen_address
 from editor.web.view import page_view
 
@@ -33,8 +33,11 @@ def add(desk: Desk) -> None:
         {"end": 2.0, "steps": 30}, or {}. Returns {"job", "owner", "link"}: keep `owner` to be able to cancel."""
         with told():
             edit = _request(source, targets, preset, options)
-            owner = new_secret()
-            job = service.submit(uploaded(clip, settings), edit, owner, network_address(request))
+            owner, raw = new_secret(), uploaded(clip, settings)
+            try:
+                job = service.submit(raw, edit, owner, network_address(request))
+            finally:
+                drop_upload(raw)
         return {"job": job.id, "owner": owner, "link": job_link(job.id, settings, request)}
 
     async def follow(job: str, request: gr.Request) -> AsyncIterator[dict[str, Any]]:
@@ -42,7 +45,7 @@ def add(desk: Desk) -> None:
         running, done, failed, cancelled), `fraction` 0..1, `line` (a sentence), `left` (time) and `preview`."""
         with told():
             async for view in service.follow(job):
-                yield _absolute(page_view(view), seen_address(request))
+                yield _absolute(await run_in_threadpool(page_view, view), seen_address(request))
 
     def result(job: str, request: gr.Request) -> list[dict[str, Any]]:
         """The finished files of a job, one entry per target: `target`, and the addresses of `edited`, `side_by_side`,
@@ -63,17 +66,6 @@ def add(desk: Desk) -> None:
     gr.api(cancel, api_name="cancel", concurrency_limit=4)
 
 
-def uploaded(file: Any, settings: Settings) -> Path:  # noqa: ANN401 - whatever a program sends
-    """The path of an uploaded file. Raises `EditError` for anything outside the folder of uploads."""
-    path = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
-    folder = temporary_folder(settings).resolve()
-    if isinstance(path, str) and "\0" not in path:
-        found = Path(path).resolve()
-        if found.is_relative_to(folder) and found.is_file():
-            return found
-    raise EditError("The clip must be a file uploaded here; with gradio_client, pass handle_file(path).")
-
-
 def _request(source: Any, targets: Any, preset: Any, options: Any) -> EditRequest:  # noqa: ANN401
     """The request a program asks for. Raises `EditError`."""
     if not isinstance(source, str) or not isinstance(preset, str):
@@ -87,6 +79,7 @@ def _request(source: Any, targets: Any, preset: Any, options: Any) -> EditReques
     fixed = {"source", "targets", "preset"} & set(options)
     if fixed:
         raise EditError(f"{', '.join(sorted(fixed))} cannot be among the options: pass it as an argument of its own.")
+    EditRequest.from_dict(options)  # before they become arguments: a name such as "cls" is no setting either
     return EditRequest.from_preset(preset, source=source, targets=tuple(targets), **options)
 
 

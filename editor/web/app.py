@@ -5,14 +5,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from starlette.middleware import Middleware
 
 from editor.jobs import JobService, temporary_folder
 from editor.settings import Settings
+from editor.web.admission import Admission
 from editor.web.api import NAMES
 from editor.web.desk import Desk
 from editor.web.door.files import handlers
 from editor.web.door.guard import Guard
+from editor.web.door.limits import SESSIONS, Bounds
+from editor.web.door.server import Connections, bound_server, throttle_server_logs
+from editor.web.door.visitor import Network, counted_address
 from editor.web.estimate import Pace
 from editor.web.examples import load_examples
 from editor.web.page import Page
@@ -20,6 +25,11 @@ from editor.web.parts import STATIC, head, theme
 
 log = logging.getLogger(__name__)
 
+HUGGING_FACE = "https://huggingface.co"
+"""Shows Spaces inside its own pages."""
+THREADS = 200
+"""Threads for events, and queued events under way. Not Gradio's 40: those are shared with files and `/healthz`, and
+events that follow a job hold a place each."""
 DIRECT = "predict"
 """The name under which the page posts every event that is not queued and no API."""
 
@@ -27,19 +37,27 @@ DIRECT = "predict"
 class WebApp:
     """Page and guard around one `JobService`. Building it starts nothing."""
 
-    def __init__(self, service: JobService, examples: Path | None = None) -> None:
+    def __init__(self, service: JobService, examples: Path | None = None, bounds: Bounds | None = None) -> None:
         self.service = service
+        self.bounds = bounds or Bounds()
         self.settings = service.settings
         # Gradio reads this when components are made; its own default is shared with every other app of the machine.
         os.environ["GRADIO_TEMP_DIR"] = str(temporary_folder(self.settings))
+        # uvicorn would believe X-Forwarded-For from this machine; who is believed is decided in one place, `Network`.
+        os.environ["FORWARDED_ALLOW_IPS"] = ""
+        self.network = Network(self.settings)
         self.pace = Pace(self.settings.data, cuda=_has_cuda(self.settings))
+        service.admit = Admission(self.pace, self.settings)
         shipped = load_examples(examples) if examples else load_examples()
         self.desk = Desk(service, self.pace, shipped)
         self.blocks = Page(self.desk).build()
-        self.blocks.queue(max_size=30, api_open=False, default_concurrency_limit=4)
+        # How many may wait is decided by the guard, which tells whose they are and answers with a sentence.
+        self.blocks.queue(max_size=None, api_open=False, default_concurrency_limit=4)
 
     def launch(self, wait: bool = True) -> str:
         """Serve the page; returns its local address. With `wait`, only when the server ends."""
+        throttle_server_logs()
+        connections = Connections(self.settings, self.network)
         _, local, shared = self.blocks.launch(
             server_name=self.settings.host,
             server_port=self.settings.port,
@@ -48,6 +66,7 @@ class WebApp:
             quiet=True,
             **self.options(),
         )
+        bound_server(self.blocks.server, connections, self.bounds)
         log.info("Recast is at %s (Ctrl-C stops it)", " and ".join(filter(None, (local, shared))))
         log.info("The model %s is loaded with the first edit", self.settings.model)
         if wait:
@@ -62,6 +81,8 @@ class WebApp:
             "enable_monitoring": False,
             "ssr_mode": False,
             "run_history": False,
+            "state_session_capacity": SESSIONS,
+            "max_threads": THREADS,
             "strict_cors": True,
             "blocked_paths": [str(self.settings.data / name) for name in ("jobs", "inversions", "jobs.sqlite")],
             "app_kwargs": {"middleware": [self.guard()], "docs_url": None, "redoc_url": None},
@@ -75,11 +96,30 @@ class WebApp:
         """The guard of this app. The page posts its unqueued events to `run/predict` and names them by number."""
         return Middleware(
             Guard,
-            upload_bytes=self.settings.max_upload_mb * 1_000_000,
+            network=self.network,
+            bounds=self.bounds,
+            events=QueuedEvents(self.blocks),
             run_names=(DIRECT,),
             call_names=NAMES,
-            handlers=handlers(self.service, self.pace, self.desk.examples),
+            handlers=handlers(self.service, self.pace, self.desk.examples, self.bounds),
+            framed_by=(HUGGING_FACE,) if self.settings.public_url.endswith(".hf.space") else (),
         )
+
+
+class QueuedEvents:
+    """Gradio's queue and sessions as the guard needs them. The only place that looks inside either."""
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        self._blocks = blocks
+
+    def of(self, address: str) -> tuple[int, int]:
+        """Waiting and running events of one address, and of everybody."""
+        clients = [event.request.client for event in list(self._blocks._queue.event_ids_to_events.values())]
+        return sum(client is not None and counted_address(client.host) == address for client in clients), len(clients)
+
+    def forget(self, session: str) -> None:
+        """Drop what Gradio keeps for a page session; a page that is still open starts with an empty form."""
+        self._blocks.state_holder.session_data.pop(session, None)
 
 
 def _has_cuda(settings: Settings) -> bool:

@@ -3,16 +3,19 @@
 The form arrives by name, `form["guidance_scale"]`: see `Page.form`.
 """
 
+import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from editor.events import EditError
+from editor.events import DISK_FULL, EditError, is_disk_full
 from editor.jobs import new_secret
+from editor.jobs.perform import without_paths
+from editor.options import quoted
 from editor.presets import depends_on_family
 from editor.request import EditRequest
 from editor.web import markup, texts
@@ -25,10 +28,13 @@ from editor.web.form import (
     form_values,
     matters,
     parse_field,
+    sentences,
     split_targets,
     whole_form,
 )
 from editor.web.words import BUILT_IN
+
+log = logging.getLogger(__name__)
 
 
 class Clicks:
@@ -46,7 +52,7 @@ class Clicks:
         if not path:
             raise gr.Error(texts.NO_CLIP, print_exception=False)
         with told():
-            return self._clip_shown(self.desk.take_upload(Path(path)))
+            return self._clip_shown(self.desk.take_upload(path))
 
     def take_example(self, event: gr.EventData) -> tuple:
         """An example was chosen."""
@@ -81,7 +87,11 @@ class Clicks:
 
     def describe(self, chosen: Chosen | None, **form: Any) -> tuple:  # noqa: ANN401
         """What the words mean, what the presets and the edit cost, and what the button says."""
-        source, model, wanted = form["source"], form["model"], split_targets(form["targets"])
+        model = form["model"]
+        try:
+            source, wanted = sentences(form)
+        except EditError as error:
+            return markup.warning(str(error)), "", gr.skip(), gr.skip()
         try:
             asked = build_request(form, chosen.interval if chosen else (0.0, None))
         except EditError:  # a setting cannot be read, which its own field says
@@ -196,8 +206,16 @@ def _verdict(f: Any, value: Any) -> Any:  # noqa: ANN401
 
 @contextmanager
 def told() -> Iterator[None]:
-    """An `EditError` inside becomes Gradio's message to the visitor."""
+    """An `EditError` inside, or a full disk, becomes Gradio's message to the visitor; the log gets no traceback."""
     try:
         yield
     except EditError as error:
-        raise gr.Error(str(error), title="That didn't work", print_exception=False) from error
+        message = without_paths(str(error))
+    except (OSError, sqlite3.OperationalError) as error:
+        if not is_disk_full(error) and "disk is full" not in str(error):
+            raise
+        log.warning("an event failed: %s", quoted(error))
+        message = DISK_FULL
+    else:
+        return
+    raise gr.Error(message, title="That didn't work", print_exception=False)

@@ -17,6 +17,7 @@ from editor.method.control import control
 from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
 from editor.web import texts
+from editor.web.door.uploads import drop_upload, uploaded
 from editor.web.estimate import Cost, Pace
 from editor.web.examples import Example, film, used_frames
 from editor.web.view import Json, page_view, unknown_view
@@ -55,13 +56,13 @@ class Desk:
         self.pace = pace
         self.examples = tuple(examples)
 
-    def take_upload(self, raw: Path) -> Chosen:
+    def take_upload(self, path: str) -> Chosen:
         """Normalise an upload and delete the raw file. Raises `EditError`."""
-        name = raw.name
+        raw = uploaded(path, self.settings)
         try:
-            return self._normalised(raw, name)
+            return self._normalised(raw, raw.name)
         finally:
-            raw.unlink(missing_ok=True)
+            drop_upload(raw)
 
     def take_example(self, index: int) -> tuple[Chosen, Example]:
         """An example clip, and its sentences. Raises `EditError`."""

@@ -9,6 +9,7 @@ import gradio as gr
 
 from editor.diffusion.catalog import family_of
 from editor.events import EditError
+from editor.jobs import check_lengths
 from editor.presets import depends_on_family
 from editor.request import EditRequest, Window
 from editor.settings import Settings
@@ -227,15 +228,23 @@ def split_targets(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in (text or "").splitlines() if line.strip())
 
 
+def sentences(form: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Source and targets of a form. Raises `EditError` when they are too long, before anybody compares words."""
+    source, wanted = (form["source"] or "").strip(), split_targets(form["targets"])
+    check_lengths(source, wanted)
+    return source, wanted
+
+
 def build_request(form: Mapping[str, Any], interval: tuple[float, float | None] = (0.0, None)) -> EditRequest:
     """The request that a form's values, by field name, describe. Not yet validated.
 
     Raises `EditError` on text that cannot be read.
     """
     start, end = interval
+    source, targets = sentences(form)
     return EditRequest(
-        source=(form["source"] or "").strip(),
-        targets=split_targets(form["targets"]),
+        source=source,
+        targets=targets,
         preset=form["preset"],
         model=form["model"],
         loras=dict.fromkeys(form["loras"] or (), float(form["lora_scale"])),

@@ -1,6 +1,9 @@
 """A job as the page shows it: one JSON value, built from a `JobView`, that holds no path and no secret."""
 
-from dataclasses import fields
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from editor.events import EditError, EditResult, Stage
@@ -27,41 +30,69 @@ NUMBERS = {
 """Headline numbers of a result: summary key -> (label, unit, what it means)."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a job was asked for, as the page shows it: the part of a view that never changes."""
+
+    request: EditRequest | None
+    """None when an older version of the program stored what this one does not know."""
+    source: str
+    targets: tuple[Json, ...]
+    settings: tuple[list[str], ...]
+    weights: Mapping[Stage, float]
+    """Relative time of the stages: network stages by evaluations, the others a small share of them."""
+
+
 def page_view(job: JobView) -> Json:
-    """What the page needs to draw `job`; files are named by their address below `job/<id>/`."""
-    request = _request(job)
+    """What the page needs to draw `job`; files are named by their address below `job/<id>/`.
+
+    Words are compared for it, once per job: call it in a thread.
+    """
+    asked = _asked(json.dumps(job.request, sort_keys=True))
     return {
         "id": job.id,
         "state": str(job.state),
         "final": job.state.final,
         "title": texts.STATES[job.state],
         "line": _line(job),
-        "fraction": _fraction(job, request),
+        "fraction": _fraction(job, asked.weights),
         "left": None if job.seconds_left is None else texts.seconds(job.seconds_left),
         "stopping": job.stopping,
         "created": job.created,
         "clip": f"job/{job.id}/clip.mp4" if job.clip else None,
         "preview": _preview(job),
-        "start": request.start if request else 0.0,
-        "source": request.source if request else "",
+        "start": asked.request.start if asked.request else 0.0,
+        "source": asked.source,
         "error": job.error,
         "results": [_result(job, n, result) for n, result in enumerate(job.results)],
-        "targets": [_target(request.source, target) for target in request.targets] if request else [],
-        "settings": settings_rows(request) if request else [],
+        "targets": list(asked.targets),
+        "settings": list(asked.settings),
     }
+
+
+def stored_request(job: JobView) -> EditRequest | None:
+    """The job's request; None when an older version of the program stored what this one does not know."""
+    return _asked(json.dumps(job.request, sort_keys=True)).request
+
+
+@lru_cache(maxsize=512)
+def _asked(stored: str) -> Asked:
+    """Read `EditRequest.to_dict()`, of whatever version; sentences are shown even where the rest is unknown."""
+    values = json.loads(stored)
+    values = values if isinstance(values, dict) else {}
+    try:
+        request = EditRequest.from_dict(values).validated()
+    except (EditError, TypeError):
+        source, targets = values.get("source", ""), values.get("targets", ())
+        targets = targets if isinstance(targets, list) else []
+        return Asked(None, str(source), tuple(_target(str(source), str(target)) for target in targets), (), {})
+    targets = tuple(_target(request.source, target) for target in request.targets)
+    return Asked(request, request.source, targets, tuple(settings_rows(request)), _stage_weights(request))
 
 
 def unknown_view(job_id: str, message: str) -> Json:
     """What the page shows for a job that cannot be shown."""
     return {"id": job_id, "state": "unknown", "final": True, "title": "Not here", "error": message}
-
-
-def _request(job: JobView) -> EditRequest | None:
-    """The job's request; None when an older version wrote fields that are no longer known."""
-    try:
-        return EditRequest.from_dict(job.request)
-    except (EditError, TypeError):
-        return None
 
 
 def _preview(job: JobView) -> str | None:
@@ -91,13 +122,12 @@ def _stage_line(job: JobView) -> str:
     return texts.STAGES[job.stage] + (f", step {min(job.done, job.total)} of {job.total}" if counted else "")
 
 
-def _fraction(job: JobView, request: EditRequest | None) -> float:
-    """How much of the whole edit is done, 0..1, weighing stages by their evaluations."""
+def _fraction(job: JobView, weights: Mapping[Stage, float]) -> float:
+    """How much of the whole edit is done, 0..1."""
     if job.state is JobState.DONE:
         return 1.0
-    if job.state is not JobState.RUNNING or job.stage is None or request is None:
+    if job.state is not JobState.RUNNING or job.stage is None or not weights:
         return 0.0
-    weights = _stage_weights(request)
     order = list(Stage)
     before = sum(weights[stage] for stage in order[: order.index(job.stage)])
     inside = min(1.0, job.done / job.total) if job.total else 0.0

@@ -40,7 +40,7 @@ def chromium():
 
 @pytest.fixture(scope="package")
 def served(chromium, tmp_path_factory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("browser")) as app:
+    with serving(tmp_path_factory.mktemp("browser"), allowed_hosts=(FOREIGN,)) as app:
         yield app
 
 

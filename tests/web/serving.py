@@ -64,7 +64,7 @@ def serving(folder: Path, engine: str = ENGINE, shelf: Path | None = None, **set
     `shelf` is a folder of example clips; without it there is one drawn example.
     """
     clip = draw_clip(folder / "clip.mp4")
-    shelf = shelf or _one_example(folder / "examples")
+    shelf = shelf or one_example(folder / "examples")
     values = {"data": folder / "data", "port": free_port(), "disk_floor_mb": 0, "jobs_per_address": 100, **settings}
     service = JobService(Settings(**values), engine=engine, timing=QUICK).start()
     app = WebApp(service, examples=shelf)
@@ -77,7 +77,7 @@ def serving(folder: Path, engine: str = ENGINE, shelf: Path | None = None, **set
         gr.close_all(verbose=False)
 
 
-def _one_example(shelf: Path) -> Path:
+def one_example(shelf: Path) -> Path:
     shelf.mkdir()
     draw_clip(shelf / "square.mp4")
     row = {"file": "square.mp4", "title": "A square", "source": SOURCE, "targets": [TARGET]}

@@ -1,12 +1,14 @@
 """How the app is launched, and what it keeps from whom."""
 
+from types import SimpleNamespace
+
 import httpx
 import pytest
 
 from editor.jobs import JobService
 from editor.settings import Settings
 from editor.web.app import WebApp
-from tests.web.serving import ENGINE
+from tests.web.serving import ENGINE, serving
 
 
 @pytest.fixture
@@ -19,6 +21,7 @@ def app(tmp_path):
 def test_a_share_link_is_asked_for_only_when_set(app, monkeypatch):
     asked = {}
     monkeypatch.setattr(app.blocks, "launch", lambda **options: asked.update(options) or (None, "http://here", None))
+    monkeypatch.setattr(app.blocks, "server", SimpleNamespace(config=SimpleNamespace()), raising=False)
     app.launch(wait=False)
     assert asked["share"] is True and asked["max_file_size"] == "7mb"
 
@@ -31,13 +34,19 @@ def test_gradio_is_told_to_keep_quiet_and_closed(app):
     assert {f"{data}/jobs", f"{data}/jobs.sqlite", f"{data}/inversions"} <= set(options["blocked_paths"])
 
 
-def test_a_foreign_host_gets_the_page_and_its_own_link(served):
-    """As behind a share link: the tunnel hands on the host that the visitor asked for."""
+def test_a_foreign_host_gets_the_page_and_its_own_link(tmp_path):
+    """As behind a share link: the tunnel, which ends on this machine, hands on the host that the visitor asked for."""
     headers = {"Host": "abc.gradio.live", "X-Forwarded-Host": "abc.gradio.live", "X-Forwarded-Proto": "https"}
-    assert "Recast" in httpx.get(served.url, headers=headers).text
-    assert httpx.get(f"{served.url}/healthz", headers=headers).status_code == 200
-    config = httpx.get(f"{served.url}/config", headers=headers).json()
+    with serving(tmp_path, allowed_hosts=("abc.gradio.live",), trusted_proxies=("127.0.0.1",)) as served:
+        assert "Recast" in httpx.get(served.url, headers=headers).text
+        assert httpx.get(f"{served.url}/healthz", headers=headers).status_code == 200
+        config = httpx.get(f"{served.url}/config", headers=headers).json()
     assert config["root"] == "https://abc.gradio.live"
+
+
+def test_a_foreign_host_that_nobody_allowed_gets_a_sentence(served):
+    answer = httpx.get(served.url, headers={"Host": "abc.example"})
+    assert answer.status_code == 403 and "EDITOR_ALLOWED_HOSTS" in answer.json()["error"]
 
 
 def test_fonts_come_from_the_visitors_own_machine(served):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from editor.events import EditError
-from editor.jobs import JobService
+from editor.jobs import JobService, upload_folder
 from editor.request import EditRequest
 from editor.settings import Settings
 from editor.web.desk import Desk
@@ -28,19 +28,36 @@ def desk(tmp_path):
     service.stop()
 
 
-def test_an_upload_is_normalised_and_the_raw_file_goes(desk, tmp_path):
-    raw = draw_clip(tmp_path / "mine.mp4", frames=40)
-    chosen = desk.take_upload(raw)
+@pytest.fixture
+def raw(desk):
+    """Where an upload of this name would be."""
+    folder = upload_folder(desk.settings) / "0a1b"
+    folder.mkdir(parents=True)
+    return folder / "mine.mp4"
+
+
+def test_an_upload_is_normalised_and_the_raw_file_goes(desk, raw):
+    draw_clip(raw, frames=40)
+    chosen = desk.take_upload(str(raw))
     assert not raw.exists() and chosen.path.is_file() and chosen.name == "mine.mp4"
     assert (chosen.start, chosen.end, chosen.info.seconds) == (0.0, 2.0, 5.0)  # 16 frames, 8 a second
 
 
-def test_a_bad_upload_leaves_nothing_behind(desk, tmp_path):
-    raw = tmp_path / "mine.mp4"
+def test_a_bad_upload_leaves_nothing_behind(desk, raw):
     raw.write_bytes(b"nothing")
     with pytest.raises(EditError):
-        desk.take_upload(raw)
-    assert not raw.exists() and not list((desk.settings.data / "tmp").iterdir())
+        desk.take_upload(str(raw))
+    assert not [path for path in (desk.settings.data / "tmp").rglob("*") if path.is_file()]
+    assert not raw.parent.exists()
+
+
+def test_only_an_upload_is_taken_as_one(desk, tmp_path):
+    draw_clip(tmp_path / "mine.mp4")
+    chosen, _ = desk.take_example(0)
+    for path in (tmp_path / "mine.mp4", chosen.path):  # not even a clip that is in somebody's form
+        with pytest.raises(EditError, match="uploaded here"):
+            desk.take_upload(str(path))
+        assert path.is_file()
 
 
 def test_examples_that_are_missing_are_not_offered(desk):

@@ -18,11 +18,12 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from editor.events import EditError
 from editor.jobs import JobService, JobState, JobView, UnknownJob
 from editor.media import contact_sheet, probe, read_thumbnails
-from editor.request import EditRequest
 from editor.web.door.guard import Handler
+from editor.web.door.limits import Bounds
+from editor.web.door.uploads import Uploads
 from editor.web.estimate import Pace
 from editor.web.examples import Example
-from editor.web.view import page_view, unknown_view
+from editor.web.view import page_view, stored_request, unknown_view
 
 PREVIEW = "preview.webp"
 STRIP_HEIGHT = 96
@@ -32,7 +33,7 @@ _drawing = asyncio.Semaphore(2)
 """Strips are drawn by ffmpeg: two at a time leave the processor to the edit."""
 
 
-def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...]) -> dict[str, Handler]:
+def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...], bounds: Bounds) -> dict[str, Handler]:
     """The guard's own answers, by the first part of the path."""
 
     async def healthz(request: Request, values: dict[str, str]) -> Response:
@@ -47,8 +48,7 @@ def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...]) -> 
             return JSONResponse(unknown_view("", message), 404, headers=_fresh())
         name = values["name"]
         if name == "view.json":
-            learn_from(view, pace)
-            return JSONResponse(page_view(view), headers=_fresh())
+            return JSONResponse(await run_in_threadpool(_told, view, pace), headers=_fresh())
         if name.endswith("/strip.webp"):
             return await _strip(view, name)
         path = job_files(view).get(name)
@@ -68,7 +68,14 @@ def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...]) -> 
         poster = await run_in_threadpool(clip.poster)
         return Response(poster, media_type="image/webp", headers={"Cache-Control": "public, max-age=3600"})
 
-    return {"healthz": healthz, "job": job, "example": example}
+    upload = Uploads(service.settings, bounds)
+    return {"healthz": healthz, "job": job, "example": example, "upload": upload}
+
+
+def _told(view: JobView, pace: Pace) -> dict[str, Any]:
+    """A job as the page shows it. Sentences are compared for that, so never on the event loop."""
+    learn_from(view, pace)
+    return page_view(view)
 
 
 def job_files(view: JobView) -> Mapping[str, Path]:
@@ -86,8 +93,9 @@ def learn_from(view: JobView, pace: Pace) -> None:
     summary = view.results[0].summary
     frames = summary.get("frames")
     if isinstance(frames, int) and frames > 0:
-        request, reused = EditRequest.from_dict(view.request), bool(summary.get("inversion_cached"))
-        pace.learn(view.id, request, frames, view.ended - view.started, reused)
+        request, reused = stored_request(view), bool(summary.get("inversion_cached"))
+        if request is not None:
+            pace.learn(view.id, request, frames, view.ended - view.started, reused)
 
 
 def _file(path: Path, view: JobView, name: str, request: Request) -> Response:
@@ -119,11 +127,12 @@ async def _strip(view: JobView, name: str) -> Response:
     number = name.partition("/")[0]
     if not number.isascii() or not number.isdigit() or int(number[:4]) >= len(view.results) or view.clip is None:
         return _not_here()
-    request = EditRequest.from_dict(view.request)
+    request = stored_request(view)
+    start = request.start if request else 0.0
     async with _drawing:
         try:
             edited = view.results[int(number[:4])].edited
-            picture = await run_in_threadpool(_draw_strip, view.clip, edited, request.start)
+            picture = await run_in_threadpool(_draw_strip, view.clip, edited, start)
         except (EditError, OSError):
             return _not_here()
     return Response(picture, media_type="image/webp", headers={"Cache-Control": "private, max-age=86400"})

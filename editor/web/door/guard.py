@@ -1,35 +1,41 @@
 """The guard in front of the page: an ASGI middleware that passes on what the app uses and answers the rest itself.
 
-It bounds every body before Gradio reads it, refuses addresses and non-finite numbers hidden in JSON, and serves
-`/healthz` and the files of jobs from its own handlers. Routes stand in `editor.web.door.routes`.
+It decides by route (`editor.web.door.routes`), bounds what one address may take at a time, checks every JSON body
+before Gradio reads it, and serves `/healthz`, uploads and the files of jobs from its own handlers.
 """
 
 import json
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from editor.web.door.bodies import check_file_address, punctual, read_json
+from editor.web.door.limits import BUSY, CROWDED, Allowance, Bounds, Refusal, Sessions, Turnstile
 from editor.web.door.routes import API, Rule, rule_for
-
-MAX_JSON_BYTES = 256 * 1024
-MAX_JSON_DEPTH = 32
-FORM_OVERHEAD_BYTES = 64 * 1024
-"""Room for the multipart borders and headers around an upload of the largest size allowed."""
+from editor.web.door.visitor import Network, counted_address
 
 Handler = Callable[[Request, dict[str, str]], Awaitable[Response]]
+FRAMES = "frame-ancestors 'self'"
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+)
+"""Gradio's page has inline scripts and styles and compiles the scripts of its components; nothing comes from afar."""
 
 
-@dataclass(frozen=True)
-class Refusal(Exception):
-    """An answer the guard gives instead of the app."""
+class Events(Protocol):
+    """What the guard must know of the app's event queue."""
 
-    status: int
-    message: str
+    def of(self, address: str) -> tuple[int, int]:
+        """Queued and running events of one address, and of everybody."""
+
+    def forget(self, session: str) -> None:
+        """Drop the state of a page session."""
 
 
 class Guard:
@@ -39,16 +45,25 @@ class Guard:
         self,
         app: ASGIApp,
         *,
-        upload_bytes: int,
+        network: Network,
+        bounds: Bounds,
+        events: Events,
         run_names: Collection[str],
         call_names: Collection[str],
         handlers: dict[str, Handler],
+        framed_by: Collection[str] = (),
     ) -> None:
         self.app = app
-        self.upload_bytes = upload_bytes
+        self.network = network
+        self.bounds = bounds
+        self.events = events
         self.run_names = frozenset(run_names)
         self.call_names = frozenset(call_names)
         self.handlers = handlers
+        self.policy = POLICY + " ".join((FRAMES, *framed_by))
+        self.sessions = Sessions(bounds.sessions, events.forget)
+        self.failures = Allowance(bounds.failures)
+        self.turns = {rule: Turnstile(bounds.at_once, bounds.waiting) for rule in Rule}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -57,31 +72,80 @@ class Guard:
         if scope["type"] != "http":  # the app speaks no websocket
             await send({"type": "websocket.close", "code": 1008})
             return
-        send = _with_headers(send)
+        scope = self.network.seen_through(scope)
+        send = self._with_headers(send)
         try:
+            self.network.check(scope)
             await self._answer(scope, receive, send)
         except Refusal as refusal:
             # The body may be unread: close, so that the rest of it is not taken for the next request.
-            answer = JSONResponse({"error": refusal.message}, refusal.status, headers={"connection": "close"})
+            body = {"error": refusal.message, "detail": refusal.message}  # Gradio's page shows the latter
+            answer = JSONResponse(body, refusal.status, headers={"connection": "close"})
             await answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = _local_path(scope)
+        path = local_path(scope)
         rule, values = rule_for(scope["method"], path)
-        if rule is Rule.OURS:
-            response = await self.handlers[path.split("/")[1]](Request(scope, receive), values)
-            await response(scope, receive, send)
-            return
+        address = counted_address((scope.get("client") or ("", 0))[0])
         if rule is Rule.CLOSED:
             raise Refusal(404, "There is nothing at this address.")
-        if rule is Rule.JSON:
+        if path == "/healthz":  # a monitor is answered however busy its address is
+            await self._by_handler(scope, receive, send, path, values)
+        elif rule in (Rule.OURS, Rule.REPLACED):
+            async with self.turns[rule].turn(address):
+                await self._by_handler(scope, receive, send, path, values)
+        elif rule is Rule.JSON:
             self._check_name(path, values)
-            receive = await _checked_json(scope, receive)
-        elif rule is Rule.UPLOAD:
-            self._check_upload(scope)
-        elif "path_or_url" in values:
-            _check_file_address(values["path_or_url"])
-        await self.app(scope, receive, send)
+            async with self.turns[rule].turn(address):
+                await self._event(scope, receive, send, path, address)
+        else:
+            if "path_or_url" in values:
+                check_file_address(values["path_or_url"])
+            await self.app(scope, receive, send)
+
+    async def _by_handler(self, scope: Scope, receive: Receive, send: Send, path: str, values: dict[str, str]) -> None:
+        name = path.removeprefix(API).split("/")[1]
+        response = await self.handlers[name](Request(scope, receive), values)
+        await response(scope, receive, send)
+
+    async def _event(self, scope: Scope, receive: Receive, send: Send, path: str, address: str) -> None:
+        """One post of an event, checked and counted."""
+        body, receive = await read_json(scope, punctual(receive, self.bounds))
+        queued = not path.startswith((f"{API}/run/", f"{API}/cancel", f"{API}/reset"))
+        if queued:
+            self._check_room(address)
+        if self.failures.spent(address):
+            raise Refusal(429, BUSY)
+        if isinstance(session := body.get("session_hash"), str):
+            self.sessions.seen(address, session)
+        await self.app(scope, receive, self._watched(send, address, path.startswith(f"{API}/call/")))
+
+    def _check_room(self, address: str) -> None:
+        """Refuse an event when this address, or everybody together, has enough of them in the queue."""
+        mine, everybody = self.events.of(address)
+        if mine >= self.bounds.events_per_address:
+            raise Refusal(429, BUSY)
+        if everybody >= self.bounds.events:
+            raise Refusal(503, CROWDED)
+
+    def _watched(self, send: Send, address: str, named_by_event: bool) -> Send:
+        """Count server errors; and remember the session that Gradio makes for a call, named by the event it answers."""
+
+        async def sender(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 500:
+                self.failures.take(address)
+            if named_by_event and message["type"] == "http.response.body":
+                self._note_event(address, message.get("body", b""))
+            await send(message)
+
+        return sender
+
+    def _note_event(self, address: str, body: bytes) -> None:
+        try:
+            event = json.loads(body)["event_id"]
+        except (ValueError, KeyError, TypeError):  # a refusal
+            return
+        self.sessions.seen(address, str(event))
 
     def _check_name(self, path: str, values: dict[str, str]) -> None:
         if "api_name" not in values:
@@ -90,112 +154,22 @@ class Guard:
         if values["api_name"] not in allowed:
             raise Refusal(404, "There is no such function.")
 
-    def _check_upload(self, scope: Scope) -> None:
-        headers = Headers(scope=scope)
-        if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            raise Refusal(415, "Uploads must be sent as multipart/form-data.")
-        if _length(headers) > self.upload_bytes + FORM_OVERHEAD_BYTES:
-            raise Refusal(413, f"The file is too large. The limit is {self.upload_bytes // 1_000_000} MB.")
+    def _with_headers(self, send: Send) -> Send:
+        """Add what every answer carries. A job's address is its only key, so it must not leave as a referrer."""
+
+        async def sender(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "same-origin"
+                headers["Content-Security-Policy"] = self.policy
+            await send(message)
+
+        return sender
 
 
-def _local_path(scope: Scope) -> str:
+def local_path(scope: Scope) -> str:
     """The request path below the address the app is mounted at."""
     root = scope.get("root_path", "").rstrip("/")
     path = scope["path"]
     return path[len(root) :] if root and path.startswith(root + "/") else path
-
-
-def _length(headers: Headers) -> int:
-    """The declared body length; a body without one is refused, because nothing else bounds it."""
-    declared = headers.get("content-length", "")
-    if "transfer-encoding" in headers or not declared:
-        raise Refusal(411, "Send the length of the body (Content-Length).")
-    if not (declared.isascii() and declared.isdigit()):
-        raise Refusal(400, "The length of the body is not a number.")
-    return int(declared)
-
-
-async def _checked_json(scope: Scope, receive: Receive) -> Receive:
-    """Read and check a JSON body; return a `receive` that hands the same bytes to the app."""
-    if _length(Headers(scope=scope)) > MAX_JSON_BYTES:
-        raise Refusal(413, f"The request is too large. The limit is {MAX_JSON_BYTES // 1024} kB.")
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refusal(400, "The request was cut short.")
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > MAX_JSON_BYTES:
-            raise Refusal(413, f"The request is too large. The limit is {MAX_JSON_BYTES // 1024} kB.")
-    _check_value(_parsed(bytes(body)))
-    return _replay(bytes(body), receive)
-
-
-def _parsed(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    try:
-        value = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
-    except (ValueError, RecursionError):
-        raise Refusal(400, "The request is not valid JSON.") from None
-    if not isinstance(value, dict):
-        raise Refusal(400, "The request must be a JSON object.")
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise Refusal(400, f"{name} is not a valid number.")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):  # 1e999 is valid JSON
-        raise Refusal(400, f"{text[:20]} is too large.")
-    return value
-
-
-def _check_value(value: Any, depth: int = 0) -> None:  # noqa: ANN401 - any JSON value
-    """Refuse nesting beyond any honest request, and file paths that are addresses."""
-    if depth > MAX_JSON_DEPTH:
-        raise Refusal(400, "The request is nested too deeply.")
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key == "path" and isinstance(item, str):
-                _check_file_address(item)
-            _check_value(item, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check_value(item, depth + 1)
-
-
-def _check_file_address(path: str) -> None:
-    """A file is one that was uploaded here: no scheme, no network share, no NUL."""
-    plain = path.replace("\\", "/").strip()
-    if "://" in plain or plain.startswith("//") or "\0" in plain or plain.lower().startswith(("http:", "https:")):
-        raise Refusal(400, "Upload the file first: web addresses are not fetched.")
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    sent = False
-
-    async def replay() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()  # what is left to hear is the disconnect
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
-
-
-def _with_headers(send: Send) -> Send:
-    """Add what every answer carries. A job's address is its only key, so it must not leave as a referrer."""
-
-    async def sender(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers["Referrer-Policy"] = "same-origin"
-        await send(message)
-
-    return sender

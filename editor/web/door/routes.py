@@ -8,14 +8,16 @@ import re
 from enum import Enum
 from functools import cache
 
+from starlette.routing import compile_path
+
 
 class Rule(Enum):
     """What the guard does with a request for a route."""
 
     OPEN = "passed on"
     JSON = "passed on when the body is small, well-formed JSON"
-    UPLOAD = "passed on when it is one multipart body within the upload limit"
     OURS = "answered by the guard's own handlers"
+    REPLACED = "answered by the guard's own handlers in Gradio's place"
     CLOSED = "answered with 404"
 
 
@@ -98,7 +100,7 @@ def table() -> dict[tuple[str, str], Rule]:
     """(method, path template) -> rule. HEAD follows GET; a trailing slash makes no difference."""
     rules = {("GET", path): Rule.OPEN for path in _OPEN}
     rules |= {("POST", path): Rule.JSON for path in _JSON}
-    rules[("POST", f"{API}/upload")] = Rule.UPLOAD
+    rules[("POST", f"{API}/upload")] = Rule.REPLACED
     rules |= {("GET", path): Rule.OURS for path in _OURS}
     rules |= {(method, path): Rule.CLOSED for method, paths in _CLOSED.items() for path in paths}
     return rules
@@ -122,13 +124,4 @@ def rule_for(method: str, path: str) -> tuple[Rule, dict[str, str]]:
 def _compiled() -> tuple[tuple[tuple[str, re.Pattern[str]], Rule], ...]:
     # Closed templates first, so that no open one takes a request that is meant to be refused.
     ordered = sorted(table().items(), key=lambda item: item[1] is not Rule.CLOSED)
-    return tuple(((method, _pattern(path)), rule) for (method, path), rule in ordered)
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    """`{name}` matches one path segment, `{name:path}` everything."""
-    parts = re.split(r"\{(\w+)(:path)?\}", template)
-    regex = re.escape(parts[0])
-    for name, whole, literal in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        regex += f"(?P<{name}>{'.*' if whole else '[^/]+'})" + re.escape(literal)
-    return re.compile(regex, re.DOTALL)
+    return tuple(((method, compile_path(path)[0]), rule) for (method, path), rule in ordered)

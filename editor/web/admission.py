@@ -1,0 +1,88 @@
+"""Whether an edit can finish here at all: asked before it may wait, from what it is expected to take."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from editor.events import EditError
+from editor.request import EditRequest
+from editor.settings import Settings
+from editor.web import texts
+from editor.web.estimate import Cost, Pace, side
+
+DOUBT = 3.0
+"""A first guess of the time may be wrong by this factor, so only an edit beyond it is refused."""
+SMALLEST_SIDE = 64
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class Admission:
+    """Refuses edits that would outlast the time limit or the memory of this machine, and says what would fit."""
+
+    def __init__(self, pace: Pace, settings: Settings) -> None:
+        self._pace = pace
+        self._settings = settings
+
+    def __call__(self, request: EditRequest, frames: int) -> None:
+        """Raise `EditError` when `request` on `frames` frames cannot finish here."""
+        cost = self._pace.cost(request, frames)
+        left = None if self._pace.on_gpu else free_memory_gb()
+        if left is not None and cost.memory_gb > left:
+            raise EditError(
+                f"This edit needs about {cost.memory_gb:.1f} GB of memory and {left:.1f} GB are free here. "
+                + self._advice(request, frames, left)
+            )
+        if cost.seconds > self._limit(cost):
+            raise EditError(
+                f"This edit would take about {texts.seconds(cost.seconds)}; the limit here is "
+                f"{texts.seconds(self._settings.job_seconds)}. {self._advice(request, frames, left)}"
+            )
+
+    def _limit(self, cost: Cost) -> float:
+        return self._settings.job_seconds * (1.0 if cost.measured else DOUBT)
+
+    def _advice(self, request: EditRequest, frames: int, left: float | None) -> str:
+        """The largest cheaper edit of this kind that fits."""
+        for cheaper, fewer, words in _cheaper(request, frames):
+            cost = self._pace.cost(cheaper, fewer)
+            if cost.seconds <= self._limit(cost) and (left is None or cost.memory_gb <= left):
+                return f"It would fit with {words}."
+        return "Try fewer frames, fewer steps, a smaller size or fewer targets."
+
+
+def _cheaper(request: EditRequest, frames: int) -> Iterator[tuple[EditRequest, int, str]]:
+    """Cheaper variants, each kind from the dearest on: fewer frames, a smaller size, then both."""
+    sizes = range(side(request) - 64, SMALLEST_SIDE - 1, -64)
+    for fewer in range(frames - 1, frames // 4, -1):
+        yield request, fewer, f"{fewer} frames"
+    for size in sizes:
+        yield replace(request, size=size), frames, f"a size of {size} pixels"
+    for size in sizes:
+        for fewer in range(frames // 2, 0, -2):
+            yield replace(request, size=size), fewer, f"a size of {size} pixels and {fewer} frames"
+
+
+def free_memory_gb() -> float | None:
+    """Memory that an edit could still have here: what is free, and what the worker process holds between edits.
+
+    In a container its limit counts. None where the system does not tell.
+    """
+    try:
+        own = sum(child.memory_info().rss for child in psutil.Process().children(recursive=True))
+        free = psutil.virtual_memory().available
+    except psutil.Error:
+        return None
+    limit = _container_room()
+    return ((free if limit is None else min(free, limit)) + own) / 1e9
+
+
+def _container_room() -> float | None:
+    """What the container may still take (cgroup v2); None without a limit."""
+    try:
+        most = int((CGROUP / "memory.max").read_text())
+        used = int((CGROUP / "memory.current").read_text())
+    except (OSError, ValueError):  # no container, another system, or "max"
+        return None
+    return most - used

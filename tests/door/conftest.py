@@ -1,0 +1,176 @@
+"""A real server process, and visitors with network addresses of their own on the loopback."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from editor.settings import ROOT
+from tests.web.serving import SOURCE, TARGET, draw_clip, free_port, one_example
+
+API = "/gradio_api"
+ATTACKER = "127.0.0.66"
+ONLOOKER = "127.0.0.77"
+PATIENCE = 120.0
+
+
+@dataclass
+class Process:
+    """A server process."""
+
+    url: str
+    data: Path
+    log: Path
+    clip: Path
+    pid: int
+    port: int
+    config: dict = field(default_factory=dict)
+
+    def client(self, address: str = ONLOOKER, **options: Any) -> httpx.Client:
+        """An HTTP client that comes from `address`, any of 127.0.0.0/8."""
+        transport = httpx.HTTPTransport(local_address=address, limits=httpx.Limits(max_connections=None))
+        return httpx.Client(base_url=self.url, transport=transport, **{"timeout": 60.0, **options})
+
+    def connect(self, address: str = ATTACKER) -> socket.socket:
+        """A bare connection from `address`."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10, source_address=(address, 0))
+
+    def resident_mb(self) -> float:
+        """Main memory of the server process."""
+        return psutil.Process(self.pid).memory_info().rss / 1e6
+
+    def dependency(self, name: str) -> dict:
+        """The page's event whose function has this name."""
+        return next(d for d in self.config["dependencies"] if d["api_name"] == name)
+
+    def form(self, source: str = SOURCE, targets: str = TARGET, **changes: Any) -> list:
+        """The values of the page's form as `describe` and `submit` take them after the chosen clip."""
+        describe = self.dependency("describe")
+        values = {c["id"]: c["props"].get("value") for c in self.config["components"]}
+        names = {c["id"]: c["props"].get("elem_id") for c in self.config["components"]}
+        given = {"source": source, "targets": targets, **changes}
+        return [given.get(names[i], values[i]) for i in describe["inputs"]]
+
+
+@contextmanager
+def server_process(folder: Path, bounds: dict | None = None, **settings: Any) -> Iterator[Process]:
+    """Serve the page with the fake engine in a process of its own; what it writes goes to a file."""
+    folder.mkdir(exist_ok=True)
+    clip, shelf, port = draw_clip(folder / "clip.mp4"), one_example(folder / "examples"), free_port()
+    values = {"data": str(folder / "data"), "port": port, "disk_floor_mb": 0, "jobs_per_address": 4, **settings}
+    told = json.dumps({"settings": values, "bounds": bounds or {}, "shelf": str(shelf)})
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.door.server", told],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=out,
+        )
+    try:
+        assert process.stdout.readline() == b"serving\n", log.read_text()
+        made = Process(f"http://127.0.0.1:{port}", folder / "data", log, clip, process.pid, port)
+        made.config = made.client().get("/config").json()
+        yield made
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory) -> Iterator[Process]:
+    with server_process(tmp_path_factory.mktemp("door") / "server") as made:
+        yield made
+
+
+def direct(client: httpx.Client, server: Process, name: str, data: list, **more: Any) -> httpx.Response:
+    """One unqueued event of the page, posted as the page does."""
+    body = {"data": data, "fn_index": server.dependency(name)["id"], "session_hash": more.pop("session", new_session())}
+    return client.post(f"{API}/run/predict", json={**body, **more})
+
+
+def call(client: httpx.Client, name: str, data: list) -> str:
+    """One function for programs, called to its end; what was heard."""
+    started = client.post(f"{API}/call/{name}", json={"data": data})
+    if started.status_code != 200:
+        return f"{started.status_code} {started.text}"
+    return client.get(f"{API}/call/{name}/{started.json()['event_id']}", timeout=PATIENCE).text
+
+
+def upload(client: httpx.Client, content: bytes, name: str = "clip.mp4") -> httpx.Response:
+    return client.post(f"{API}/upload", files={"files": (name, content, "video/mp4")})
+
+
+def new_session() -> str:
+    return uuid.uuid4().hex[:11]
+
+
+class Clock:
+    """Asks the page and `/healthz` four times a second, as somebody else, and keeps how long the answers took."""
+
+    def __init__(self, server: Process) -> None:
+        self.server = server
+        self.seconds: list[float] = []
+        self.failures: list[str] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(path,), daemon=True) for path in ("/healthz", "/")]
+
+    def __enter__(self) -> "Clock":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def slowest(self, share: float = 0.95) -> float:
+        """Seconds within which this share of the answers came."""
+        assert not self.failures, self.failures[:3]
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+    def _ask(self, path: str) -> None:
+        while not self._over.wait(0.25):
+            begun = time.monotonic()
+            try:
+                with self.server.client(timeout=30.0) as client:
+                    answer = client.get(path)
+                if answer.status_code != 200:
+                    self.failures.append(f"{path}: {answer.status_code}")
+            except httpx.HTTPError as error:
+                self.failures.append(f"{path}: {error!r}")
+            self.seconds.append(time.monotonic() - begun)
+
+
+def back_within(server: Process, seconds: float) -> float:
+    """Seconds until page and `/healthz` both answer within a second each; fails after `seconds`."""
+    begun = time.monotonic()
+    while True:
+        try:
+            with server.client(timeout=1.0) as client:
+                if client.get("/healthz").status_code == 200 and client.get("/").status_code == 200:
+                    return time.monotonic() - begun
+        except httpx.HTTPError:
+            pass
+        assert time.monotonic() - begun < seconds, "the page did not come back"
+        time.sleep(0.1)
