@@ -21,7 +21,7 @@ def test_messages_stand_at_the_fields(visit):
     page.get_by_text("Choose a clip first").wait_for()
     visitor.words(SOURCE, "\n".join(f"a car of kind {n}" for n in range(5)))
     visitor.run()
-    page.locator("#targets").get_by_text("5 sentences are too many at once. Up to 4 work").wait_for()
+    page.locator("#targets").get_by_text("5 sentences at once is too many; the limit is 4").wait_for()
     visitor.picture("10-messages")
 
 
