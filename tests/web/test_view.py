@@ -1,4 +1,4 @@
-"""What the page is told about a job: stage, share of the work, place in the line, results by address."""
+"""What the page tells: about the sentences, the cost of an edit, and a job with its results."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +7,114 @@ import pytest
 
 from editor.events import EditResult, Stage
 from editor.jobs import JobState, JobView
-from editor.request import EditRequest
+from editor.reading import read_edit
+from editor.request import PRESETS, EditRequest
+from editor.web.estimate import Pace, evaluations, memory_gb, planned
 from editor.web.view import page_view, settings_rows
+from editor.web.words import beyond_budget, marked
+
+RED = "a red car on the road"
+
+
+@pytest.mark.parametrize(
+    ("target", "html"),
+    [
+        (RED, RED),
+        ("A red  car, on the road.", "A red car, on the road."),
+        ("a blue car on the road", "a <del>red</del> <ins>blue</ins> car on the road"),
+        ("a blue bus on the road", "a <del>red</del> <ins>blue</ins> <del>car</del> <ins>bus</ins> on the road"),
+        ("a shiny red car on the road", "a <ins>shiny</ins> red car on the road"),
+        (f"{RED} at sunset", f"{RED} <ins>at sunset</ins>"),
+        ("a car on the road", "a <del>red</del> car on the road"),
+        ("bus", f"<del>{RED}</del> <ins>bus</ins>"),
+    ],
+)
+def test_words_that_differ_are_marked(target, html):
+    assert marked(read_edit(RED, target)) == html
+
+
+@pytest.mark.parametrize("target", ["a <b>blue</b> car", "<script>alert(1)</script>", 'a "blue" & car'])
+def test_nothing_a_visitor_writes_becomes_markup(target):
+    html = marked(read_edit(RED, target))
+    for tag in ("<del>", "</del>", "<ins>", "</ins>"):
+        html = html.replace(tag, "")
+    assert "<" not in html
+
+
+def test_words_beyond_the_models_reach_are_named():
+    assert beyond_budget(RED) == ""
+    assert beyond_budget(" ".join(["word"] * 80)) == " ".join(["word"] * 5)
+    assert beyond_budget("") == ""
+
+
+def asking(preset="balanced", **values):
+    return EditRequest.from_preset(
+        preset, source="a red car on the road", targets=values.pop("targets", ("a blue car on the road",)), **values
+    )
+
+
+def test_the_paper_costs_most_and_fast_least():
+    cost = {name: evaluations(asking(name), 8) for name in PRESETS}
+    assert min(cost, key=cost.get) == "fast" and max(cost, key=cost.get) == "paper"
+
+
+@pytest.mark.parametrize("taken", ["source_kv", "source_maps"])
+def test_a_source_row_that_only_self_attention_reads_is_counted(taken):
+    def edit(**values):
+        return planned(asking(**values))["edit"]
+
+    assert edit(self_attention=taken) == edit(self_attention="own"), "the residual reads that row to the end anyway"
+    for values in ({"residual": 0.0}, {"inversion": "ddim"}):
+        assert edit(self_attention=taken, **values) > edit(self_attention="own", **values)
+
+
+def test_a_second_target_costs_less_than_a_second_job():
+    one, two = asking(), asking(targets=("a blue car on the road", "a green car on the road"))
+    assert evaluations(one, 8) < evaluations(two, 8) < 2 * evaluations(one, 8)
+
+
+def test_a_reused_inversion_costs_nothing_again():
+    assert evaluations(asking(), 8, reused=True) == 8 * planned(asking())["edit"]
+
+
+def test_the_first_numbers_are_called_a_guess_and_later_ones_are_not(tmp_path):
+    pace = Pace(tmp_path)
+    assert not pace.cost(asking(), 8).measured
+    pace.learn("job", asking(), 8, seconds=20.0, reused=False)
+    cost = pace.cost(asking(), 8)
+    assert cost.measured and cost.seconds == pytest.approx(20.0)
+    assert Pace(tmp_path).cost(asking(), 8) == cost  # it is kept on disk
+
+
+def test_one_job_is_learned_from_once(tmp_path):
+    pace = Pace(tmp_path)
+    for _ in range(3):
+        pace.learn("job", asking(), 8, seconds=20.0, reused=False)
+    pace.learn("job", asking(), 8, seconds=40.0, reused=False)
+    assert pace.cost(asking(), 8).seconds == pytest.approx(20.0)
+    pace.learn("another", asking(), 8, seconds=40.0, reused=False)
+    assert pace.cost(asking(), 8).seconds == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_times_teach_nothing(tmp_path, seconds):
+    pace = Pace(tmp_path)
+    pace.learn("job", asking(), 8, seconds=seconds, reused=False)
+    assert not pace.cost(asking(), 8).measured
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"demo@own": "fast"}', '{"demo@own": -1}'])
+def test_a_damaged_memory_starts_anew(tmp_path, content):
+    (tmp_path / "pace.json").write_text(content)
+    assert not Pace(tmp_path).cost(asking(), 8).measured
+
+
+@pytest.mark.parametrize(("frames", "targets", "counted"), [(8, 1, 3.4), (16, 1, 5.0), (32, 1, 8.3), (16, 4, 11.6)])
+def test_memory_is_what_was_counted_on_the_true_shape_of_stable_diffusion(frames, targets, counted):
+    """In half precision at 512 x 512; text encoder, VAE and safety checker take 2 GB beside."""
+    asked = asking(model="sd15", targets=("a blue car on the road",) * targets)
+    assert memory_gb(asked, frames, half=True) - 2 == pytest.approx(counted, rel=0.05)
+
 
 REQUEST = EditRequest.from_preset(
     "balanced", source="a red car", targets=("a blue car",), steps=30, null_text_window=(0.0, 0.5)
