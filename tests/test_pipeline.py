@@ -15,7 +15,7 @@ from editor.diffusion.safety import SafetyChecker
 from editor.events import Cancelled, EditError, Preview, Progress, Stage, ignore, is_out_of_memory
 from editor.media import Limits, probe, read_clip
 from editor.method.branches import planned_evaluations
-from editor.method.words import plan_control
+from editor.method.plan import plan_control
 from editor.pipeline import edit_frames
 from editor.settings import Settings
 from editor.stages.cache import InversionCache

@@ -9,11 +9,10 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from editor.demo.components import FACTOR, TOKENS, load_tokenizer, make_scheduler, make_text_encoder, make_unet
+from editor.demo.components import FACTOR, TOKENS, load_tokenizer, make_scheduler, make_text_encoder, make_unet, widen
 from editor.demo.dataset import training_frames, training_masks, training_moments
 from editor.demo.loop import Run, decay, grid
 from editor.demo.train_vae import decoded, encoded
-from editor.demo.widen import widen
 from editor.demo.workers import OTHER_PROCESS, first_process_first, rank
 
 BATCH, PEAK = 16, 1e-3  # per process

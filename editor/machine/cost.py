@@ -20,9 +20,9 @@ from editor.machine.shapes import TOKENIZER, layout, random_unet
 from editor.method.attention import EditStep, attached, processors_for
 from editor.method.branches import row_schedule
 from editor.method.inversion import Trajectory, invert
+from editor.method.plan import ControlPlan, plan_control
 from editor.method.sampling import Conditioning, sample_edit
 from editor.method.schedule import Schedule
-from editor.method.words import ControlPlan, plan_control
 from editor.request import EditRequest
 from editor.settings import ROOT
 

@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 
 from editor.method.branches import Rows, keeps_thing, seeks_region
 from editor.method.maps import FLAT, Differences, WordMaps, change_mask, map_level, thing_levels, thing_mask
-from editor.method.words import ControlPlan
+from editor.method.plan import ControlPlan
 from editor.request import EditRequest, window_steps
 
 

@@ -7,8 +7,7 @@ from diffusers import UNet2DConditionModel
 
 from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.method.attention import attached, processors_for
-from editor.method.denoiser import Denoiser, OnStep, unheard
-from editor.method.norms import clip_norms
+from editor.method.denoiser import Denoiser, OnStep, clip_norms, unheard
 from editor.method.schedule import Schedule
 
 

@@ -12,9 +12,8 @@ from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.diffusion.latents import require_finite
 from editor.method.attention import attached, processors_for
 from editor.method.branches import fitted_steps, guidance_at
-from editor.method.denoiser import Denoiser, OnStep, unheard
+from editor.method.denoiser import Denoiser, OnStep, clip_norms, unheard
 from editor.method.inversion import Trajectory
-from editor.method.norms import clip_norms
 from editor.method.schedule import Schedule
 from editor.request import EditRequest, window_steps
 

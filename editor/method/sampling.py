@@ -11,13 +11,12 @@ from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.method.attention import EditStep, Takeover, attached, coarse_level, processors_for
 from editor.method.blend import Blend
 from editor.method.branches import Rows, guidance_at, has_spatial_loss, pushes, row_schedule, spatial_steps
-from editor.method.denoiser import Denoiser, OnStep, unheard
+from editor.method.denoiser import Denoiser, OnStep, clip_norms, unheard
 from editor.method.inversion import Trajectory
-from editor.method.norms import clip_norms
 from editor.method.null_text import NullText
+from editor.method.plan import ControlPlan, on_device
 from editor.method.schedule import Schedule
 from editor.method.spatial import SpatialLoss
-from editor.method.words import ControlPlan, on_device
 from editor.request import EditRequest, window_steps
 
 

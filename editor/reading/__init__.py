@@ -1,8 +1,7 @@
 """What two sentences say about an edit. No torch, no tokenizer, no request: the method turns a `Reading` into steps."""
 
 from editor.reading.changes import Change, Kind
-from editor.reading.edit import Reading, Shapes, read_edit
+from editor.reading.edit import Piece, Reading, Shapes, read_edit
 from editor.reading.lexicon import bare
-from editor.reading.meaning import Piece
 
 __all__ = ["Change", "Kind", "Piece", "Reading", "Shapes", "bare", "read_edit"]

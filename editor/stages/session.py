@@ -7,9 +7,9 @@ from editor.diffusion.models import Models
 from editor.diffusion.prompts import cut_note
 from editor.events import Emit, Stage
 from editor.method.branches import planned_evaluations
+from editor.method.plan import ControlPlan, plan_control
 from editor.method.sampling import Conditioning, Sampled
 from editor.method.schedule import Schedule
-from editor.method.words import ControlPlan, plan_control
 from editor.request import EditRequest
 from editor.stages.cache import InversionCache
 from editor.stages.meter import Memory, Meter

@@ -12,9 +12,9 @@ from editor.events import Preview, Stage
 from editor.media import psnr
 from editor.method.branches import has_spatial_loss
 from editor.method.denoiser import OnStep, unheard
+from editor.method.plan import plan_control
 from editor.method.sampling import Sampled, sample_edit
 from editor.method.spatial import SpatialLoss, left_alone, with_detail
-from editor.method.words import plan_control
 from editor.stages.footage import Footage
 from editor.stages.meter import Chunks
 from editor.stages.session import Session, reconstruction_request

@@ -3,11 +3,10 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from editor.demo.components import make_scheduler
+from editor.demo.components import make_scheduler, widen
 from editor.demo.dataset import training_frames, training_masks, training_moments
 from editor.demo.loop import Run, decay
 from editor.demo.train_unet import cell_shares, unet_loss
-from editor.demo.widen import widen
 from editor.demo.world import render_at
 
 

@@ -15,7 +15,7 @@ from editor.machine.shapes import meta_parts, save_random
 from editor.machine.work import run_shape
 from editor.method.branches import planned_evaluations
 from editor.method.flops import run_flops, unet_flops, vae_flops
-from editor.method.words import plan_control
+from editor.method.plan import plan_control
 from editor.request import PRESETS, EditRequest
 from editor.settings import Settings
 from tests import tiny

@@ -8,10 +8,10 @@ from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.method.denoiser import OnStep, unheard
 from editor.method.inversion import Trajectory, invert
 from editor.method.null_text import NullText, fit_null_text
+from editor.method.plan import ControlPlan, plan_control
 from editor.method.sampling import Conditioning, Sampled, sample_edit
 from editor.method.schedule import Schedule
 from editor.method.spatial import SpatialLoss
-from editor.method.words import ControlPlan, plan_control
 from editor.request import EditRequest
 from tests import tiny
 

@@ -8,7 +8,7 @@ from editor.diffusion.kernels import KernelChoice
 from editor.events import EditError
 from editor.method.attention import EditAttention, EditStep, Takeover, attached, dense_layer_names, processors_for
 from editor.method.maps import WordMaps
-from editor.method.words import plan_control
+from editor.method.plan import plan_control
 from tests import tiny
 from tests.method.runs import ask
 

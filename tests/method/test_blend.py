@@ -7,7 +7,7 @@ from editor.method import blend as blend_module
 from editor.method.blend import Blend
 from editor.method.branches import Rows
 from editor.method.maps import FLAT, Differences, WordMaps, change_mask, map_level, thing_levels, thing_mask
-from editor.method.words import plan_control
+from editor.method.plan import plan_control
 from editor.request import EditRequest
 from tests import tiny
 from tests.method.runs import ask, run_edit

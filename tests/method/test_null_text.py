@@ -8,9 +8,8 @@ from editor.diffusion.kernels import SDPA
 from editor.diffusion.latents import encode_frames
 from editor.method.attention import attached, processors_for
 from editor.method.branches import planned_evaluations
-from editor.method.denoiser import Denoiser
+from editor.method.denoiser import Denoiser, clip_norms
 from editor.method.inversion import Trajectory, invert
-from editor.method.norms import clip_norms
 from editor.method.null_text import fit_null_text
 from editor.method.schedule import Schedule
 from tests import tiny

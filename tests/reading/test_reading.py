@@ -13,7 +13,7 @@ import pytest
 
 from editor.cli import main
 from editor.explain import explain, read_pairs
-from editor.method.words import plan_control
+from editor.method.plan import plan_control
 from editor.reading import Shapes, read_edit
 from editor.reading.alignment import align, respelt
 from editor.reading.tags import tagged

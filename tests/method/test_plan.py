@@ -5,7 +5,7 @@ import torch
 
 from editor.diffusion.prompts import tokenise
 from editor.events import EditError
-from editor.method.words import plan_control
+from editor.method.plan import plan_control
 from tests import tiny
 from tests.method.runs import ask
 
