@@ -45,15 +45,15 @@ class Settings:
     )
     allowed_hosts: tuple[str, ...] = setting(
         (),
-        "Further host names the page may be reached under, comma separated; * for any. Numbers, localhost, this "
-        "machine's name, public_url and a Space's own are allowed anyway.",
+        "Further host names the page may be reached under, comma-separated; * for any. IP addresses, localhost, this "
+        "machine's name, public_url and a Space's own are always allowed.",
     )
     trusted_proxies: tuple[str, ...] = setting(
-        (), "Addresses or networks of reverse proxies whose X-Forwarded headers are believed, comma separated."
+        (), "Addresses or networks of reverse proxies whose X-Forwarded headers are trusted, comma-separated."
     )
-    max_connections: int = setting(1000, "Most open connections.")
-    connections_per_address: int = setting(200, "Most open connections of one network address.")
-    upload_mb_per_hour: int = setting(4000, "Most megabytes that one network address may upload within an hour.")
+    max_connections: int = setting(1000, "Maximum number of open connections.")
+    connections_per_address: int = setting(200, "Maximum open connections per network address.")
+    upload_mb_per_hour: int = setting(4000, "Megabytes that one network address may upload within an hour.")
     max_seconds: float = setting(30.0, "Longest clip accepted, in seconds.")
     max_upload_mb: int = setting(100, "Largest upload, in megabytes.")
     max_frames: int = setting(32, "Maximum frames edited per job.")
