@@ -1,6 +1,6 @@
 """The journey of a clip, from a file and two sentences to finished videos. Read this file first.
 
-clip -> frames -> latents -> every noise level (inversion) -> edited latents -> frames -> files
+clip -> keyframes -> latents -> every noise level (inversion) -> edited latents -> keyframes -> all frames -> files
 """
 
 from pathlib import Path
@@ -15,8 +15,8 @@ from editor.method.sampling import Sampled
 from editor.request import EditRequest
 from editor.stages.cache import InversionCache
 from editor.stages.footage import Footage, read_footage
-from editor.stages.results import manifest, workplace, write_result
-from editor.stages.session import Session
+from editor.stages.results import workplace, write_result
+from editor.stages.session import WRITING, Session
 from editor.stages.source import Source, find_source
 from editor.stages.targets import Edited, finished_frames, reconstruction_psnr, sample_targets
 
@@ -47,14 +47,13 @@ def edit(
         with session.meter.stage(Stage.PREPARE):
             footage = read_footage(clip, request, models, scratch, limits, normalised)
         edited = edit_frames(session, footage)
+        session.meter.expect(Stage.WRITE, WRITING * len(session.plans) * footage.clip.count / len(footage.frames))
         results = []
-        for index, plan in enumerate(session.plans):
+        for index in range(len(session.plans)):
             if edited.frames[index] is None:
                 continue
-            with session.meter.stage(Stage.WRITE, part=(index, len(session.plans))):
-                record = manifest(session, footage, edited, index)
-                folder = out / str(index)
-                results.append(write_result(folder, scratch, footage, edited.frames[index], plan.target, record))
+            with session.meter.stage(Stage.WRITE, footage.clip.count, part=(index, len(session.plans))):
+                results.append(write_result(session, footage, edited, index, scratch, out))
         return tuple(results)
 
 

@@ -39,9 +39,10 @@ COMMON: dict[str, dict[str, Any]] = {
         "keep_detail": False,
         "spatial_pixel_weight": 0.0,
         "spatial_gradient_weight": 0.0,
+        "agreement": 0,
     },
     "balanced": {},
-    "fast": {},
+    "fast": {"key_fps": 4.0},
 }
 """Preset -> what it asks of every model, where that differs from the defaults of `EditRequest`."""
 

@@ -63,8 +63,16 @@ class EditRequest:
 
     start: float = option(0.0, "Where the edited interval begins, in seconds.", low=0.0, advanced=False)
     end: float | None = option(None, "Where it ends, in seconds; empty: the end of the clip.", low=0.0, advanced=False)
-    fps: float | None = option(None, "Frames per second to edit; empty: the source's, at most 8.", low=0.1, high=30.0)
-    max_frames: int = option(16, "Most frames to edit.", low=1, high=128)
+    key_fps: float = option(
+        8.0, "Keyframes per second: only they are edited, the rest follows the clip's motion.", low=0.1, high=30.0
+    )
+    max_frames: int = option(32, "Most keyframes to edit.", low=1, high=128)
+    agreement: int = option(
+        1,
+        "How many keyframes before and after a keyframe its edit is averaged with, along the clip's motion.",
+        low=0,
+        high=4,
+    )
     size: int | None = option(
         None,
         "Longer side the model works at, in pixels; empty: as large a picture as it was trained on.",

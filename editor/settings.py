@@ -56,7 +56,7 @@ class Settings:
     upload_mb_per_hour: int = setting(4000, "Megabytes that one network address may upload within an hour.")
     max_seconds: float = setting(30.0, "Longest clip accepted, in seconds.")
     max_upload_mb: int = setting(100, "Largest upload, in megabytes.")
-    max_frames: int = setting(32, "Maximum frames edited per job.")
+    max_frames: int = setting(64, "Maximum keyframes per job.")
     max_steps: int = setting(100, "Maximum denoising steps per job.")
     max_targets: int = setting(4, "Maximum target prompts per job.")
     queue_size: int = setting(20, "Maximum number of waiting jobs.")

@@ -41,7 +41,7 @@ def blue_car(models, tmp_path_factory):
     write_video(frames, 8, folder / "red.mp4")
     request = EditRequest.from_preset("balanced", source=caption(RED), targets=(caption(BLUE),))
     (result,) = edit(folder / "red.mp4", request, models, folder / "out", check=True)
-    edited = read_clip(result.edited, 0.0, None, None, FRAMES).frames
+    edited = read_clip(result.edited, max_frames=FRAMES).frames
     manifest = json.loads(result.manifest.read_text(encoding="utf-8"))
     return frames, edited, render(BLUE, FRAMES)[0], mask, manifest
 

@@ -60,13 +60,13 @@ def test_every_field_of_the_request_has_its_flag_and_its_help(capsys):
 
 def test_flags_reach_the_request_in_their_types():
     request = parsed(
-        *("--preset", "fast", "--target", "a cat", "--steps", "7", "--fps", "4", "--no-blend"),
+        *("--preset", "fast", "--target", "a cat", "--steps", "7", "--key-fps", "4", "--no-blend"),
         *("--null-text-window", "0.25", "0.5", "--word-weight", "blue=1.5", "--word-weight", "car=-1"),
         *("--lora", "some/neon.safetensors=0.8", "--lora", "ink", "--vae", "org/vae", "--clip-skip", "1"),
         *("--guidance-scale", "3", "--inversion", "ddim", "--start", "0.5", "--end", "2"),
     )
     assert request.targets == ("a blue car", "a cat")
-    assert (request.preset, request.steps, request.fps, request.blend) == ("fast", 7, 4.0, False)
+    assert (request.preset, request.steps, request.key_fps, request.blend) == ("fast", 7, 4.0, False)
     assert request.null_text_window == (0.25, 0.5)
     assert request.word_weights == {"blue": 1.5, "car": -1.0}
     assert request.loras == {"some/neon.safetensors": 0.8, "ink": 1.0}

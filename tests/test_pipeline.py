@@ -73,10 +73,34 @@ def test_results_play_with_the_clips_size_length_and_sound(clip, models, tmp_pat
         "0",
         *(f"0/{n}" for n in ("edited.mp4", "manifest.json", "poster.webp", "side_by_side.mp4")),
     ]
-    shown = read_clip(result.side_by_side, 0.0, None, None, 16).frames
+    shown = read_clip(result.side_by_side).frames
     original = moving_square()[:4]
     # H.264 at a high quality twice, the label in the upper left corner left out
     assert np.abs(shown[:, 20:32, :48].astype(int) - original[:, 20:]).mean() < 8
+
+
+def test_all_frames_come_back_at_the_clips_own_rate_though_few_are_edited(models, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", moving_square(14), fps=24.0, sound=True)
+    (result,) = edit(clip, asked(max_frames=16), models, tmp_path / "out")
+    for video in (result.edited, result.side_by_side):
+        found = probe(video)
+        assert (found.frames, found.fps, found.has_audio) == (14, 24.0, True)
+    told = read(result)
+    keyframes = told["motion"]["keyframes"]
+    assert set(keyframes) >= {0, 3, 6, 9, 12, 13}
+    assert (told["frames"], told["keyframes"]) == (14, len(keyframes)) and told["motion"]["shots"] == 1
+    assert told["motion"]["carried"] == 14 - len(keyframes) and 0 <= told["motion"]["unfollowed"] < 0.05
+    per_frame = told["unet_evaluations_per_keyframe"] * len(keyframes) / 14
+    assert told["unet_evaluations_per_frame"] == pytest.approx(per_frame)
+
+
+def test_agreement_is_an_option(models, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", moving_square(4))
+    together, alone = (
+        read_frames(edit(clip, asked(max_frames=16, agreement=n), models, tmp_path / str(n))[0]) for n in (1, 0)
+    )
+    assert np.abs(together - alone).mean() > 1  # random weights edit every frame in another way
+    assert np.abs(np.diff(together, axis=0)).mean() < np.abs(np.diff(alone, axis=0)).mean()
 
 
 def test_several_targets_share_one_inversion_and_have_a_folder_each(clip, models, tmp_path):
@@ -192,7 +216,7 @@ def test_a_second_edit_of_the_clip_finds_its_inversion(clip, models, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"start": 0.25}, {"max_frames": 2}, {"fps": 4.0}, {"steps": 4}, {"inversion_prompt": "empty"}, {"size": 64}],
+    [{"start": 0.25}, {"max_frames": 2}, {"key_fps": 4.0}, {"steps": 4}, {"inversion_prompt": "empty"}, {"size": 64}],
 )
 def test_what_the_inversion_depends_on_makes_another_one(clip, models, tmp_path, changes):
     cache = InversionCache(tmp_path / "cache", 10**9)
@@ -289,7 +313,7 @@ def test_words_beyond_77_tokens_are_named(clip, models, tmp_path):
         ({"start": 0.5, "end": 0.5}, "empty"),
         ({"start": 5.0}, "1 s long"),
         ({"end": 5.0}, "1 s long"),
-        ({"start": 0.0, "end": 1.0, "fps": 8.0, "max_frames": 4}, "8 frames; the limit is 4"),
+        ({"start": 0.0, "end": 1.0, "max_frames": 1}, "8 frames need 2 keyframes"),
         ({"max_frames": 1000}, "Allowed: a whole number, 1 to 128"),
         ({"word_weights": {"zebra": 2.0}}, "zebra"),
     ],
@@ -424,7 +448,7 @@ def test_allocation_failures_of_libraries_count_as_out_of_memory(text):
 
 
 def read_frames(result):
-    return read_clip(result.edited, 0.0, None, None, 16).frames.astype(int)
+    return read_clip(result.edited).frames.astype(int)
 
 
 def test_memory_that_runs_out_twice_is_an_error_with_ways_out(clip, models, tmp_path, scarce):

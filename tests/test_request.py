@@ -40,6 +40,7 @@ def test_the_paper_preset_is_frozen():
         "keep_detail": False,
         "spatial_pixel_weight": 0.0,
         "spatial_gradient_weight": 0.0,
+        "agreement": 0,
     }
     assert {name: getattr(request, name) for name in expected} == expected
     assert set(PRESETS["paper"]) == set(expected), "a number of the paper preset is not frozen by this test"

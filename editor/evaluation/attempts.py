@@ -22,6 +22,7 @@ from editor.method.attention import attached, processors_for
 from editor.method.branches import guidance_at, planned_evaluations
 from editor.method.denoiser import Denoiser
 from editor.method.schedule import Schedule
+from editor.motion import Keyframes
 from editor.pipeline import edit_frames
 from editor.request import EditRequest, window_steps
 from editor.stages.cache import InversionCache
@@ -127,8 +128,7 @@ def _costs(session: Session, source: Source, counted: float) -> list[dict[str, f
 def _footage(frames: np.ndarray, models: Models) -> Footage:
     """Drawn frames of the model's own size, as the stages of an edit want them."""
     count, height, width, _ = frames.shape
-    seconds = count / FPS
-    clip = Clip(frames, FPS, 0.0, seconds, seconds, FPS, seconds, (width, height), None, ())
+    clip = Clip(frames, Keyframes.every(count), FPS, 0, count / FPS, (width, height))
     fit = plan_fit(width, height, models.native_size, models.multiple)
     if fit.padded != (width, height):
         raise ValueError(f"tasks are drawn at {width} x {height}, which the model would change to {fit.padded}")

@@ -56,7 +56,7 @@ class Configuration:
         if self.how in ("source", "vae", "truth"):
             return {}
         values = EditRequest.from_preset(self.preset, model=model, **self.fields).to_dict()
-        names = [f.name for f in fields(EditRequest) if f.metadata["advanced"] and f.name not in ("fps", "size")]
+        names = [f.name for f in fields(EditRequest) if f.metadata["advanced"] and f.name not in OF_THE_CLIP]
         chosen = {name: values[name] for name in names}
         return {**chosen, "noise": self.noise} if self.how == "sdedit" else chosen
 
@@ -65,6 +65,9 @@ def presets() -> tuple[Configuration, ...]:
     """The presets as they are shipped."""
     return tuple(Configuration(name, f"the preset {name}", preset=name, check_reconstruction=True) for name in PRESETS)
 
+
+OF_THE_CLIP = ("key_fps", "max_frames", "agreement", "size")
+"""Options that have no part in editing given frames of the model's own size."""
 
 ALONE = {"frame_attention": "own", "dense_layers": "none"}
 UNHINDERED = {"replace_window": 0.0, "refine_window": 0.0}

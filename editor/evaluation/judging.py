@@ -18,10 +18,12 @@ from editor.evaluation.metrics import identified, measure
 from editor.evaluation.records import Record, Store, fingerprint
 from editor.evaluation.tasks import Task, alternatives, draw, rendered
 from editor.events import EditError, EditResult
-from editor.media import read_clip
+from editor.media import spread_frames
 from editor.settings import Settings
 from editor.stages.cache import InversionCache
 
+SEEN = 32
+"""Frames of a finished edit that CLIP looks at, spread over it."""
 CACHE_BYTES = 4 * 10**9
 """For the inversions of a run; one of 50 steps takes 4 MB at the built-in model's size."""
 
@@ -124,10 +126,10 @@ def score_result(folder: Path, score: ClipScore) -> dict[str, float | None]:
     result = EditResult("", folder, {})
     try:
         manifest = result.read_manifest()
-        target, count = str(manifest["target"]), int(manifest["frames"])
+        target = str(manifest["target"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EditError(
             f"There is no finished edit in '{folder}'. Give a folder that `python -m editor edit` wrote, such as "
             "results/0, with its manifest.json and edited.mp4."
         ) from error
-    return score(read_clip(result.edited, 0.0, None, None, count).frames, target)
+    return score(spread_frames(result.edited, SEEN), target)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from editor.evaluation.configurations import Configuration
+from editor.evaluation.configurations import OF_THE_CLIP, Configuration
 from editor.evaluation.metrics import METRICS
 from editor.evaluation.tasks import Task
 from editor.media.files import replacing
@@ -74,6 +74,7 @@ def fingerprint(task: Task) -> str:
 def same_settings(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether kept settings are the wanted ones. A field that did not exist then must be wanted at its default."""
     defaults = rounded(EditRequest().to_dict())
+    kept = {name: value for name, value in kept.items() if name not in OF_THE_CLIP}
     return set(kept) <= set(wanted) and all(kept.get(name, defaults.get(name)) == wanted[name] for name in wanted)
 
 

@@ -58,8 +58,8 @@ class Intake:
 
 
 def _frames(clip: Probe, request: EditRequest) -> int:
-    """How many frames of the clip are edited. Raises `EditError` when the interval is outside it."""
-    return len(plan_interval(clip, request.start, request.end, request.fps, request.max_frames).indices)
+    """How many keyframes of the clip are edited at least. Raises `EditError` when the interval is outside it."""
+    return len(plan_interval(clip, request.start, request.end, request.key_fps, request.max_frames).keyframes)
 
 
 def check_owner(owner: str) -> None:
@@ -85,7 +85,7 @@ def check_request(request: EditRequest, settings: Settings) -> None:
         if name not in known:
             raise EditError(f"The LoRA '{name}' is not offered here. LoRAs: {', '.join(known) or 'none'}.")
     _check_most("target prompts", len(request.targets), settings.max_targets)
-    _check_most("frames", request.max_frames, settings.max_frames)
+    _check_most("keyframes", request.max_frames, settings.max_frames)
     _check_most("steps", request.steps, settings.max_steps)
     _check_most("word weights", len(request.word_weights), MOST_WEIGHTS)
     _check_weighted_words(request)

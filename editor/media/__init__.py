@@ -3,12 +3,12 @@
 `normalise` is the only function that opens an upload; everything else reads what it wrote.
 """
 
-from editor.media.clip import Clip, Interval, plan_interval, read_clip, read_thumbnails
+from editor.media.clip import Clip, Interval, plan_interval, read_clip, read_thumbnails, spread_frames
 from editor.media.compose import contact_sheet, filmstrip, psnr, side_by_side
 from editor.media.ffmpeg import ffmpeg_path
 from editor.media.normalise import normalise
 from editor.media.probe import Limits, Probe, probe
-from editor.media.write import AudioSpan, write_poster, write_preview, write_video
+from editor.media.write import AudioSpan, video_writer, write_poster, write_preview, write_video
 
 __all__ = [
     "AudioSpan",
@@ -26,6 +26,8 @@ __all__ = [
     "read_clip",
     "read_thumbnails",
     "side_by_side",
+    "spread_frames",
+    "video_writer",
     "write_poster",
     "write_preview",
     "write_video",

@@ -4,6 +4,7 @@ Labels use the font inside Pillow, so that no system font is needed; it has Lati
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,31 +16,23 @@ EQUAL_PSNR = 99.0
 
 
 def side_by_side(left: np.ndarray, right: np.ndarray, labels: tuple[str, str] = ("original", "edited")) -> np.ndarray:
-    """Two clips of equal shape (F, H, W, 3) next to each other, a label on each: uint8 (F, H', 2W + gap, 3).
+    """Two frames of equal shape (H, W, 3) next to each other, a label on each: uint8 (H', 2W + gap, 3).
 
     Height and width of the result are even, as H.264 wants them; one row or column may be repeated for that.
     Raises `ValueError` when the shapes differ.
     """
-    from moviepy import ColorClip, CompositeVideoClip, ImageClip
-
     if left.shape != right.shape:
         raise ValueError(f"side by side needs equal shapes, not {left.shape} and {right.shape}")
-    frames, height, width, _ = left.shape
-    clips = [_as_moviepy(left), _as_moviepy(right).with_position((width + GAP, 0))]
-    tags = [ImageClip(label_image(text, height), duration=frames) for text in labels]
+    height, width, _ = left.shape
+    both = np.full((height, 2 * width + GAP, 3), 255, np.uint8)
     margin = max(2, height // 60)
-    placed = [tag.with_position((margin + i * (width + GAP), margin)) for i, tag in enumerate(tags)]
-    canvas = ColorClip((2 * width + GAP, height), (255, 255, 255), duration=frames)
-    scene = CompositeVideoClip([canvas, *clips, *placed])
-    pictures = np.stack([scene.get_frame(i + 0.5) for i in range(frames)]).astype(np.uint8)
-    return even(pictures)
-
-
-def _as_moviepy(frames: np.ndarray) -> "VideoClip":  # noqa: F821 - moviepy is imported where it is used
-    """A moviepy clip in which frame i fills second i, so that asking at i + 0.5 never rounds to a neighbour."""
-    from moviepy import VideoClip
-
-    return VideoClip(lambda t: frames[min(int(t), len(frames) - 1)], duration=len(frames))
+    for offset, frame, text in ((0, left, labels[0]), (width + GAP, right, labels[1])):
+        both[:, offset : offset + width] = frame
+        plate = label_image(text, height)[: height - margin, : width - margin]
+        place = both[margin : margin + plate.shape[0], offset + margin : offset + margin + plate.shape[1]]
+        share = plate[..., 3:].astype(np.float32) / 255
+        place[:] = (share * plate[..., :3] + (1 - share) * place).round()
+    return even(both[None])[0]
 
 
 def even(frames: np.ndarray) -> np.ndarray:
@@ -50,6 +43,7 @@ def even(frames: np.ndarray) -> np.ndarray:
     return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
+@lru_cache(maxsize=32)
 def label_image(text: str, height: int) -> np.ndarray:
     """White text on a half transparent dark plate, uint8 (h, w, 4), sized for a picture of `height` pixels."""
     font = ImageFont.load_default(max(10, height // 20))

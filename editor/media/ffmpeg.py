@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from typing import IO
 
 from editor.events import EditError
 
+UNREADABLE = "The clip could not be read. Please upload it again."
 LAUNCHER = Path(__file__).with_name("launcher.py")
 # Windows has no names for these, and never reports them.
 _SIGKILL, _SIGXCPU, _SIGXFSZ = (getattr(signal, name, 99) for name in ("SIGKILL", "SIGXCPU", "SIGXFSZ"))
@@ -96,16 +97,45 @@ def run(
     bounds = bounds or Bounds()
     with TemporaryDirectory(prefix=SCRATCH) as empty:
         command = [*_limited(bounds), ffmpeg_path(), *_ARGUMENTS, *arguments]
-        process = subprocess.Popen(
-            command,
-            cwd=empty,
-            env=_environment(empty),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        process = _started(command, empty)
         return _attend(process, bounds.wall_seconds, read)
+
+
+def stream(arguments: Sequence[str], size: int, bounds: Bounds | None = None) -> Iterator[bytes]:
+    """Run ffmpeg and yield its standard output in pieces of `size` bytes, as fast as they are taken.
+
+    There is no clock, because whoever takes them may be slow; processor time and memory stay bounded. The process ends
+    with the iterator. Raises `EditError` when ffmpeg fails.
+    """
+    with TemporaryDirectory(prefix="recast-") as empty:
+        process = _started([*_limited(bounds or Bounds()), ffmpeg_path(), *_ARGUMENTS, *arguments], empty)
+        log = bytearray()
+        drain = threading.Thread(target=_drain, args=(process.stderr, log), daemon=True)
+        try:
+            drain.start()
+            while len(piece := process.stdout.read(size)) == size:
+                yield piece
+            code = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            drain.join()
+    if code != 0:
+        raise EditError(UNREADABLE)
+
+
+def _started(command: Sequence[str], folder: str) -> subprocess.Popen:
+    """A process of its own session in an empty folder, with nothing of this one's environment."""
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=_environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def _attend(process: subprocess.Popen, seconds: float, read: Callable[[IO[bytes]], bytes]) -> FfmpegExit:

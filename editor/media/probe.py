@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Self
 
 from editor.events import EditError
-from editor.media.ffmpeg import Bounds, run
+from editor.media.ffmpeg import UNREADABLE, Bounds, run
 from editor.settings import Settings
 
-UNREADABLE = "The clip could not be read. Please upload it again."
 TOO_SLOW = "Reading the clip takes too long. Please make it shorter or smaller."
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg"

@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,34 +47,78 @@ def write_video(
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
         raise ValueError(f"frames must be uint8 (F, H, W, 3) with F > 0, not {frames.dtype} {frames.shape}")
-    frames = even(resized(frames, size) if size else frames)
+    with video_writer(path, fps, audio) as put:
+        for frame in resized(frames, size) if size else frames:
+            put(frame)
+
+
+@contextmanager
+def video_writer(path: Path, fps: float, audio: AudioSpan | None = None) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yield a function that takes the frames of a video one by one, uint8 (H, W, 3) of one size; see `write_video`.
+
+    The file is there when the block ends well. Raises `EditError` as `write_video` does.
+    """
     with replacing(path) as temporary:
         if audio is None:
-            _encode(frames, fps, temporary, None)
+            with _encoder(temporary, fps, None) as encoder:
+                yield encoder.put
         else:
             with scratch(path.with_suffix(".wav")) as sound:
                 _cut_sound(audio, sound)
-                _encode(frames, fps, temporary, sound)
-        _verify(temporary, len(frames), audio is not None)
+                with _encoder(temporary, fps, sound) as encoder:
+                    yield encoder.put
+        _verify(temporary, encoder.frames, audio is not None)
 
 
-def _encode(frames: np.ndarray, fps: float, path: Path, sound: Path | None) -> None:
-    """Feed moviepy's writer frame by frame.
+class _Encoder:
+    """Feeds moviepy's writer frame by frame, and starts it when the first one tells the size."""
+
+    def __init__(self, path: Path, fps: float, sound: Path | None) -> None:
+        self.path, self.fps, self.sound = path, fps, sound
+        self.frames = 0
+        self.writer = None
+
+    def put(self, frame: np.ndarray) -> None:
+        """Take the next frame."""
+        frame = np.ascontiguousarray(even(frame[None])[0])
+        if self.writer is None:
+            self.writer = _moviepy_writer(self.path, frame.shape[1::-1], self.fps, self.sound)
+        self.writer.write_frame(frame)
+        self.frames += 1
+
+
+@contextmanager
+def _encoder(path: Path, fps: float, sound: Path | None) -> Iterator[_Encoder]:
+    """An encoder into `path`, closed at the end. A full disk is told as the operating system would."""
+    encoder = _Encoder(path, fps, sound)
+    try:
+        try:
+            yield encoder
+        finally:
+            if encoder.writer is not None:
+                encoder.writer.close()
+    except OSError as error:
+        if "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
+
+
+def _moviepy_writer(path: Path, size: tuple[int, int], fps: float, sound: Path | None) -> "FFMPEG_VideoWriter":  # noqa: F821
+    """moviepy's writer for frames of `size` (width, height).
 
     moviepy rounds the rate to two decimals, hence the exact times set by a filter. Its `write_videofile` asks a clip
     for frames at rounded times, which repeats or drops some; writing them one by one cannot.
     """
     from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 
-    _, height, width, _ = frames.shape
     parameters = [
         *("-vf", f"settb=1/90000,setpts=N*90000/{fps!r},scale=out_color_matrix=bt709:out_range=tv,{BT709}"),
         *("-r", f"{fps!r}", "-fps_mode", "cfr"),
         *("-crf", "17", "-g", "24", "-map_metadata", "-1", "-movflags", "+faststart"),
     ]
-    writer = FFMPEG_VideoWriter(
+    return FFMPEG_VideoWriter(
         str(path.absolute()),
-        (width, height),
+        size,
         max(fps, 0.01),
         preset="fast",
         audiofile=str(sound.absolute()) if sound else None,
@@ -80,14 +126,6 @@ def _encode(frames: np.ndarray, fps: float, path: Path, sound: Path | None) -> N
         threads=2,
         ffmpeg_params=parameters,
     )
-    try:
-        with writer:
-            for frame in np.ascontiguousarray(frames):
-                writer.write_frame(frame)
-    except OSError as error:
-        if "No space left" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise
 
 
 def _cut_sound(audio: AudioSpan, path: Path) -> None:
@@ -120,9 +158,9 @@ def _verify(path: Path, frames: int, sound: bool) -> None:
         )
 
 
-def write_poster(frames: np.ndarray, path: Path, side: int = 640) -> None:
-    """The middle frame of (F, H, W, 3) as a WebP picture, its longer side at most `side` pixels."""
-    small = resized(frames[len(frames) // 2][None], fitted(frames, side))
+def write_poster(frame: np.ndarray, path: Path, side: int = 640) -> None:
+    """A frame (H, W, 3) as a WebP picture, its longer side at most `side` pixels."""
+    small = resized(frame[None], fitted(frame[None], side))
     with replacing(path) as temporary:
         Image.fromarray(small[0]).save(temporary, format="WEBP", quality=85)
 

@@ -19,8 +19,12 @@ FLOOR = 0.01
 
 @dataclass(frozen=True)
 class Carried:
-    """One frame of the result, uint8 (H, W, 3), and the share of its pixels that no keyframe could be followed to."""
+    """One frame of the result and the clip's own, uint8 (H, W, 3).
 
+    `unfollowed`: the share of its pixels that could be followed to neither keyframe.
+    """
+
+    source: np.ndarray
     frame: np.ndarray
     unfollowed: float
     keyframe: bool
@@ -45,7 +49,7 @@ def carried(frames: Iterable[np.ndarray], keyframes: Keyframes, differences: Ite
             if before is None or before[1] != shot:
                 raise ValueError(f"the frames before keyframe {index} have no keyframe of their shot before them")
             yield from _between(span, before, after)
-        yield Carried(added(after[2], change), 0.0, True)
+        yield Carried(after[2], added(after[2], change), 0.0, True)
         before = after
 
 
@@ -62,7 +66,7 @@ def _between(span: list[np.ndarray], before: tuple, after: tuple) -> Iterator[Ca
         moved = [m.warped(key[3]) for m, key in zip(matches, (before, after), strict=True)]
         change = cv2.blendLinear(*moved, share, 1 - share)
         lost = float((np.maximum(*sure) < FOLLOWED).mean())
-        yield Carried(added(frame, change), lost, False)
+        yield Carried(frame, added(frame, change), lost, False)
 
 
 def added(frame: np.ndarray, change: np.ndarray) -> np.ndarray:

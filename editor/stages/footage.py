@@ -15,7 +15,7 @@ from editor.stages.cache import file_digest
 
 @dataclass(frozen=True)
 class Footage:
-    """`frames` uint8 (F, h, w, 3) are the clip's at the model's size; `digest` is the SHA-256 of its file."""
+    """`frames` uint8 (K, h, w, 3) are the clip's keyframes at the model's size; `digest` is the SHA-256 of its file."""
 
     clip: Clip
     digest: str
@@ -42,7 +42,7 @@ class Footage:
 def read_footage(
     path: Path, request: EditRequest, models: Models, scratch: Path, limits: Limits | None, normalised: bool
 ) -> Footage:
-    """Normalise `path` into `scratch` (unless it is `normalised` already) and read the interval the request asks for.
+    """Normalise `path` into `scratch` (unless it is `normalised` already) and read the interval's keyframes.
 
     Raises `EditError` for files that are no usable video and intervals that cannot be edited.
     """
@@ -52,7 +52,7 @@ def read_footage(
     if not normalised:
         source = scratch / "clip.mp4"
         notes = normalise(path, source, limits).notes
-    clip = read_clip(source, request.start, request.end, request.fps, request.max_frames)
+    clip = read_clip(source, request.start, request.end, request.key_fps, request.max_frames)
     _, height, width, _ = clip.frames.shape
     fit = plan_fit(width, height, models.native_size, models.multiple, request.size)
     return Footage(clip, digest, fit, fit_frames(clip.frames, fit), (*notes, *clip.notes, *_size_notes(fit)))

@@ -71,6 +71,10 @@ class Meter:
         """Seconds since the edit began."""
         return time.monotonic() - self.started
 
+    def expect(self, stage: Stage, evaluations: float) -> None:
+        """A stage is likely to be this much work, now that more is known."""
+        self.expected[stage] = evaluations
+
     def skip(self, *stages: Stage) -> None:
         """These stages will not be needed: their result was in the cache."""
         for stage in stages:

@@ -15,22 +15,26 @@ import numpy as np
 
 from editor.diffusion.models import Models
 from editor.events import DISK_FULL, EditError, EditResult, Stage, is_disk_full
-from editor.media import side_by_side, write_poster, write_video
+from editor.media import side_by_side, video_writer, write_poster
 from editor.media.files import put_in_place
 from editor.method.flops import run_flops
 from editor.stages.footage import Footage
+from editor.stages.full_rate import full_rate
 from editor.stages.meter import UNET_STAGES
 from editor.stages.session import Session, target_notes
 from editor.stages.source import Source
 from editor.stages.targets import Edited
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "moviepy", "xformers")
+FRAMES_PER_REPORT = 8
+"""Progress while writing is told every so many frames, which is also where it can be stopped."""
 HEADLINES = (
     "unet_evaluations_per_frame",
     "vae_psnr",
     "reconstruction_psnr",
     "seconds",
     "frames",
+    "keyframes",
     "inversion_cached",
     "withheld",
 )
@@ -57,23 +61,47 @@ def workplace(out: Path) -> Iterator[Path]:
 
 
 def write_result(
-    folder: Path, scratch: Path, footage: Footage, frames: np.ndarray, target: str, manifest: dict[str, Any]
+    session: Session, footage: Footage, edited: Edited, index: int, scratch: Path, out: Path
 ) -> EditResult:
-    """Write the files of one target into `folder`. `frames` uint8 (F, H, W, 3) have the clip's own size.
+    """Write the files of target `index` into its folder of `out`, with all frames of the clip's interval.
 
     Everything is written and checked in `scratch` first, and the manifest is moved last: where it is, all is whole.
     """
-    clip = footage.clip
-    result = EditResult(target, folder, {key: manifest[key] for key in HEADLINES})
+    target = session.plans[index].target
     draft = EditResult(target, scratch, {})
-    write_video(frames, clip.fps, draft.edited, footage.audio)
-    write_video(side_by_side(clip.frames, frames), clip.fps, draft.side_by_side, footage.audio)
-    write_poster(frames, draft.poster)
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
+    followed = _write_pictures(session, footage, edited.frames[index], draft)
+    record = manifest(session, footage, edited, index) | {"motion": followed}
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
     draft.manifest.write_text(text + "\n", encoding="utf-8")
-    folder.mkdir(parents=True, exist_ok=True)
+    result = EditResult(target, out / str(index), {key: record[key] for key in HEADLINES})
+    result.folder.mkdir(parents=True, exist_ok=True)
     put_in_place(zip(draft.files.values(), result.files.values(), strict=True))
     return result
+
+
+def _write_pictures(session: Session, footage: Footage, keyframes: np.ndarray, draft: EditResult) -> dict[str, Any]:
+    """Write both videos and the poster, frame by frame; what there is to say about the frames between keyframes."""
+    clip, meter, lost = footage.clip, session.meter, []
+    with (
+        video_writer(draft.edited, clip.fps, footage.audio) as put,
+        video_writer(draft.side_by_side, clip.fps, footage.audio) as put_both,
+    ):
+        for done, carried in enumerate(full_rate(footage, keyframes, session.request.agreement)):
+            if done % FRAMES_PER_REPORT == 0:
+                meter.step(done, clip.count)
+            put(carried.frame)
+            put_both(side_by_side(carried.source, carried.frame))
+            if done == clip.count // 2:
+                write_poster(carried.frame, draft.poster)
+            if not carried.keyframe:
+                lost.append(carried.unfollowed)
+    return {
+        "keyframes": list(clip.keyframes.indices),
+        "shots": 1 + max(clip.keyframes.shots),
+        "carried": len(lost),
+        "unfollowed": round(float(np.mean(lost)), 4) if lost else 0.0,
+        "agreement": session.request.agreement,
+    }
 
 
 def library_versions() -> dict[str, str | None]:
@@ -88,9 +116,13 @@ def library_versions() -> dict[str, str | None]:
 
 
 def manifest(session: Session, footage: Footage, edited: Edited, index: int) -> dict[str, Any]:
-    """The manifest of target `index`, as plain JSON values. Work and seconds are those of all targets together."""
+    """The manifest of target `index`, as plain JSON values. Work and seconds are those of all targets together.
+
+    `stage_unet_evaluations`, `vae_evaluations_per_frame` and `flops_per_frame` are per keyframe;
+    `unet_evaluations_per_frame` is per frame of the result.
+    """
     meter, plan, source, sampled = session.meter, session.plans[index], edited.source, edited.sampled
-    mask = sampled.masks[index]
+    mask, per_keyframe = sampled.masks[index], sum(meter.evaluations.values())
     return {
         "request": session.request.to_dict(),
         "numbers": {"values": session.request.numbers(), "origin": session.request.origin()},
@@ -101,12 +133,14 @@ def manifest(session: Session, footage: Footage, edited: Edited, index: int) -> 
         "model": _model(session.models),
         "versions": library_versions(),
         "clip": _clip(footage),
-        "frames": len(footage.frames),
+        "frames": footage.clip.count,
+        "keyframes": len(footage.frames),
         "inversion_cached": bool(source.cached),
         "seconds": round(meter.elapsed(), 3),
         "stage_seconds": {str(stage): round(spent, 3) for stage, spent in meter.seconds.items()},
         "stage_unet_evaluations": {str(stage): meter.evaluations.get(stage, 0.0) for stage in UNET_STAGES},
-        "unet_evaluations_per_frame": round(sum(meter.evaluations.values()), 6),
+        "unet_evaluations_per_keyframe": round(per_keyframe, 6),
+        "unet_evaluations_per_frame": round(per_keyframe * len(footage.frames) / footage.clip.count, 6),
         "vae_evaluations_per_frame": sampled.vae_evaluations,
         "flops_per_frame": _flops(session, footage, source),
         "vae_psnr": source.vae_psnr,
@@ -161,7 +195,6 @@ def _clip(footage: Footage) -> dict[str, Any]:
         "end": clip.end,
         "duration": clip.duration,
         "fps": clip.fps,
-        "source_fps": clip.source_fps,
         "source_seconds": clip.source_seconds,
         "source_size": list(clip.source_size),
         "model_size": list(footage.fit.padded),

@@ -16,7 +16,7 @@ from editor.stages.meter import Memory, Meter
 
 ENCODING = 4.5  # work in UNet evaluations per frame, only for the time left: the VAE there and back at SD 1.5's shape
 DECODING = 3.2
-WRITING = 1.0
+WRITING = 1.0  # per frame of the result, carried and written twice
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def _identity(session: Session, footage: Footage) -> dict[str, Any]:
 def _invert(session: Session, footage: Footage) -> tuple[Trajectory, np.ndarray]:
     """The clip's latents at every noise level, and the clip after the VAE alone."""
     meter, models, text = session.meter, session.models, session.conditioning
-    with meter.stage(Stage.ENCODE, message=f"{len(footage.frames)} frames"):
+    with meter.stage(Stage.ENCODE, message=_extent(footage)):
         through = partial(_through_vae, session, footage)
         latents, rebuilt = session.memory.within("vae", max(footage.fit.padded), through)
 
@@ -138,6 +138,12 @@ def _invert(session: Session, footage: Footage) -> tuple[Trajectory, np.ndarray]
         trajectory = session.memory.within("frames", len(latents), run)
         meter.count(Stage.INVERT, trajectory.unet_evaluations)
     return trajectory, rebuilt
+
+
+def _extent(footage: Footage) -> str:
+    """How many frames the model gets, and how many follow them."""
+    keyframes, others = len(footage.frames), footage.clip.count - len(footage.frames)
+    return f"{keyframes} keyframes, then {others} frames follow" if others else f"{keyframes} frames"
 
 
 def _through_vae(session: Session, footage: Footage, chunks: Chunks) -> tuple[torch.Tensor, np.ndarray]:

@@ -23,7 +23,7 @@ from editor.web.examples import Example, film, used_frames
 from editor.web.view import Json, page_view, unknown_view
 from editor.web.words import beyond_budget, marked, unknown_words
 
-SHARED = ("source", "model", "start", "end", "fps", "max_frames", "size", "steps", "inversion", "inversion_prompt")
+SHARED = ("source", "model", "start", "end", "key_fps", "max_frames", "size", "steps", "inversion", "inversion_prompt")
 """Settings that an inversion depends on, besides the clip's bytes."""
 
 
@@ -91,7 +91,7 @@ class Desk:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        first = plan_interval(info, 0.0, None, None, min(EditRequest().max_frames, self.settings.max_frames))
+        first = plan_interval(info, max_frames=min(EditRequest().max_frames, self.settings.max_frames))
         return Chosen(clip, f"gradio_api/file={clip}", name[:60], info, 0.0, min(round(first.end, 1), info.seconds))
 
     def card(self, chosen: Chosen) -> Json:
@@ -101,7 +101,7 @@ class Desk:
 
     def used(self, chosen: Chosen, request: EditRequest) -> tuple[str, Interval]:
         """The frames that will be edited as one picture, and the interval. Raises `EditError`."""
-        return used_frames(chosen.path, *chosen.interval, request.fps, request.max_frames)
+        return used_frames(chosen.path, *chosen.interval, request.key_fps, request.max_frames)
 
     def cost(self, chosen: Chosen, request: EditRequest) -> tuple[Cost, bool]:
         """What `request` will take, and whether an earlier inversion will be reused. Raises `EditError`.
@@ -109,9 +109,9 @@ class Desk:
         Sentences may still be missing; everything else must be in order.
         """
         replace(request, source=request.source or "-", targets=request.targets or ("-",)).validated()
-        interval = plan_interval(chosen.info, *chosen.interval, request.fps, request.max_frames)
+        interval = plan_interval(chosen.info, *chosen.interval, request.key_fps, request.max_frames)
         reused = self.reuses(chosen, request)
-        return self.pace.cost(request, len(interval.indices), reused), reused
+        return self.pace.cost(request, len(interval.keyframes), reused), reused
 
     def reuses(self, chosen: Chosen, request: EditRequest) -> bool:
         """Whether the clip's earlier job inverted it just as `request` would."""
@@ -135,9 +135,13 @@ class Desk:
 
     def preset_seconds(self, chosen: Chosen, request: EditRequest) -> dict[str, float]:
         """What each preset would take for this clip and these sentences, in seconds."""
-        frames = self.cost(chosen, request)[0].frames
-        values = {name: getattr(request, name) for name in ("source", "targets", "model", "size")}
-        return {name: self.pace.cost(EditRequest.from_preset(name, **values), frames).seconds for name in PRESETS}
+        values = {name: getattr(request, name) for name in ("source", "targets", "model", "size", "max_frames")}
+        costs = {}
+        for name in PRESETS:
+            asked = EditRequest.from_preset(name, **values)
+            interval = plan_interval(chosen.info, *chosen.interval, asked.key_fps, asked.max_frames)
+            costs[name] = self.pace.cost(asked, len(interval.keyframes)).seconds
+        return costs
 
     def open(self, job_id: str, owner: str | None) -> Json:
         """A job as the stage shows it; one that no longer exists is reported as such."""

@@ -35,7 +35,7 @@ WEIGHT = 0.5
 class Cost:
     """The expected cost of one edit. `measured` is False while the seconds are a first guess."""
 
-    frames: int
+    keyframes: int
     evaluations: float
     """UNet evaluations of one frame's latents, over all targets."""
     seconds: float
@@ -100,7 +100,7 @@ class Pace:
                 log.warning("the measured speed could not be kept in %s", self._file, exc_info=True)
 
     def cost(self, request: EditRequest, frames: int, reused: bool = False) -> Cost:
-        """What `request` on `frames` frames will take."""
+        """What `request` on `frames` keyframes will take."""
         pace, measured = self.per_evaluation(request)
         work = evaluations(request, frames, reused)
         return Cost(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from editor.media import Interval, filmstrip, probe, read_thumbnails
+from editor.media import Interval, filmstrip, read_thumbnails, spread_frames
 from editor.settings import ROOT
 
 log = logging.getLogger(__name__)
@@ -52,22 +52,19 @@ def load_examples(folder: Path = FOLDER) -> tuple[Example, ...]:
 
 @lru_cache(maxsize=32)
 def _poster(file: Path) -> bytes:
-    frames, _ = read_thumbnails(file, max_frames=1, height=POSTER_HEIGHT)
-    return _webp(frames[0])
+    return _webp(spread_frames(file, 1, POSTER_HEIGHT)[0])
 
 
 def film(clip: Path, height: int = 56, frames: int = 10) -> str:
     """The whole clip as a band of `frames` pictures, as a data address."""
-    length = probe(clip).seconds
-    pictures, _ = read_thumbnails(clip, 0.0, None, frames / length, frames, height)
-    return _data(np.concatenate(list(pictures), axis=1))
+    return _data(np.concatenate(list(spread_frames(clip, frames, height)), axis=1))
 
 
 def used_frames(
-    clip: Path, start: float, end: float | None, fps: float | None, most: int, height: int = 56
+    clip: Path, start: float, end: float | None, key_fps: float, most: int, height: int = 56
 ) -> tuple[str, Interval]:
-    """The frames that an edit of this interval really uses, in rows, as a data address; and the interval itself."""
-    pictures, interval = read_thumbnails(clip, start, end, fps, most, height)
+    """The keyframes of an edit of this interval, in rows, as a data address; and the interval itself."""
+    pictures, interval = read_thumbnails(clip, start, end, key_fps, most, height)
     return _data(filmstrip(pictures, columns=8 if len(pictures) <= 16 else 12)), interval
 
 

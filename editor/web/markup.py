@@ -37,11 +37,11 @@ def advice(rows: Sequence[Json], warnings: Sequence[str]) -> str:
 
 
 def used_frames(picture: str, interval: Interval) -> str:
-    """The strip of the frames that will be edited."""
+    """The strip of the keyframes."""
     notes = "".join(f"<br>{escape(note)}" for note in interval.notes)
     return (
-        f'<div class="strip"><img src="{picture}" alt="The frames that are edited" data-testid="used"></div>'
-        f"<p>{len(interval.indices)} frames are edited, {interval.fps:.3g} per second{notes}</p>"
+        f'<div class="strip"><img src="{picture}" alt="The keyframes" data-testid="used"></div>'
+        f"<p>{texts.keyframes(len(interval.keyframes), interval.count)}{notes}</p>"
     )
 
 
@@ -51,5 +51,5 @@ def estimate(cost: Cost, reused: bool) -> str:
     kept = f"<small>{escape(texts.REUSED)}</small>" if reused else ""
     return (
         f'<p data-testid="estimate"><strong>About {texts.seconds(cost.seconds)}</strong>'
-        f" for {cost.frames} frames, {cost.memory_gb:.1f} GB of memory</p>{guess}{kept}"
+        f" for {cost.keyframes} keyframes, {cost.memory_gb:.1f} GB of memory</p>{guess}{kept}"
     )

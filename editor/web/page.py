@@ -167,7 +167,7 @@ class Page:
             inputs_kwargs={name: self.advanced[name] for name in deciding},
             **LAST,
         )
-        for name in ("max_frames", "fps"):
+        for name in ("max_frames", "key_fps"):
             self.advanced[name].change(**self._picture)
 
     def _wire_job(self, blocks: gr.Blocks) -> None:

@@ -73,6 +73,13 @@ def _rounded(value: float) -> float:
     return round(value) if value < 20 else 5 * round(value / 5)
 
 
+def keyframes(edited: int, frames: int) -> str:
+    """How many frames are edited and how many follow them, as a sentence."""
+    if edited == frames:
+        return f"All {frames} frames are edited"
+    return f"{edited} keyframes are edited, {frames - edited} more frames follow the clip's motion"
+
+
 def ordinal_place(position: int) -> str:
     """The place in the queue, 1 = next."""
     if position <= 1:

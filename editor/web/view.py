@@ -23,9 +23,14 @@ NUMBERS = {
         "How well the clip survives the model's autoencoder; above 30 dB the loss is hard to see.",
     ),
     "reconstruction_psnr": ("Reconstruction", "dB", "How well the clip comes back when nothing is edited."),
-    "unet_evaluations_per_frame": ("Work", "passes per frame", "Passes of one frame through the network."),
+    "unet_evaluations_per_frame": (
+        "Work",
+        "passes per frame",
+        "Passes of one frame through the network, per frame of the result.",
+    ),
     "seconds": ("Time", "s", "From start to finish."),
-    "frames": ("Frames", "", "Edited frames."),
+    "frames": ("Frames", "", "Frames of the result."),
+    "keyframes": ("Keyframes", "", "Edited frames; the others follow the clip's motion."),
 }
 """Headline numbers of a result: summary key -> (label, unit, what it means)."""
 
@@ -118,8 +123,10 @@ def _line(job: JobView) -> str:
 def _stage_line(job: JobView) -> str:
     if job.stage is None:
         return "Loading the model"
-    counted = job.total > 1 and job.stage in (Stage.INVERT, Stage.NULL_TEXT, Stage.EDIT)
-    return texts.STAGES[job.stage] + (f", step {min(job.done, job.total)} of {job.total}" if counted else "")
+    counts = {Stage.INVERT: "step", Stage.NULL_TEXT: "step", Stage.EDIT: "step", Stage.WRITE: "frame"}
+    counted = job.total > 1 and job.stage in counts
+    part = f", {counts[job.stage]} {min(job.done, job.total)} of {job.total}" if counted else ""
+    return texts.STAGES[job.stage] + part
 
 
 def _fraction(job: JobView, weights: Mapping[Stage, float]) -> float:

@@ -105,7 +105,7 @@ def _is_written_for_people(text: str) -> None:
 
 def _is_playable(out: Path, result: Probe) -> None:
     """Every frame decodes, none shows the canary, and the file is what the rest of the program relies on."""
-    frames = read_clip(out, max_frames=200, fps=result.fps).frames
+    frames = read_clip(out, max_frames=200, key_fps=result.fps).frames
     assert len(frames) == result.frames >= 2
     assert frames.shape[1:3] == (result.size[1], result.size[0])
     assert result.seconds == pytest.approx(result.frames / result.fps)
@@ -519,7 +519,7 @@ def test_a_rate_that_varies(tmp_path, traps) -> None:
     ffmpeg(*lavfi(COUNTING), "-vf", slowing, "-fps_mode", "passthrough", *H264, tmp_path / "upload.mp4")
     result = take(tmp_path / "upload.mp4", traps)
     assert result.fps == 10.0
-    shown = numbers(read_clip(tmp_path / "result" / "clip.mp4", fps=10.0, max_frames=30).frames)
+    shown = numbers(read_clip(tmp_path / "result" / "clip.mp4", key_fps=10.0, max_frames=30).frames)
     assert shown[:14] == [0, 1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9]
 
 
@@ -548,7 +548,7 @@ def test_gif(tmp_path, traps) -> None:
 def test_ten_bits_and_other_pixel_formats(tmp_path, traps, form) -> None:
     raw = moving(tmp_path / "upload.mp4", *H264[:-1], form, source=COUNTING)
     assert take(raw, traps).frames == 10
-    assert numbers(read_clip(tmp_path / "result" / "clip.mp4", fps=10.0).frames) == list(range(10))
+    assert numbers(read_clip(tmp_path / "result" / "clip.mp4", key_fps=10.0).frames) == list(range(10))
 
 
 def test_hdr_is_brought_to_standard_range(tmp_path, traps) -> None:
@@ -635,7 +635,7 @@ def test_an_edit_list_is_obeyed(tmp_path, traps) -> None:
     ffmpeg("-ss", "0.4", "-i", tmp_path / "whole.mp4", "-c", "copy", tmp_path / "upload.mp4")
     assert b"elst" in (tmp_path / "upload.mp4").read_bytes()
     take(tmp_path / "upload.mp4", traps)
-    assert numbers(read_clip(tmp_path / "result" / "clip.mp4", fps=10.0).frames) == [4, 5, 6, 7, 8, 9]
+    assert numbers(read_clip(tmp_path / "result" / "clip.mp4", key_fps=10.0).frames) == [4, 5, 6, 7, 8, 9]
 
 
 def test_an_edit_list_that_repeats_for_hours(tmp_path, traps) -> None:

@@ -183,7 +183,7 @@ def refused(house, text, request=None, owner=None, **settings):
         ({"targets": ("x" * 1001,)}, "target 1 has 1001 characters"),
         ({"targets": (["a"],)}, "target 1 must be text"),
         ({"targets": ("a",) * 5}, "5 target prompts were asked for; this server allows up to 4"),
-        ({"max_frames": 33}, "33 frames were asked for; this server allows up to 32"),
+        ({"max_frames": 65}, "65 keyframes were asked for; this server allows up to 64"),
         ({"steps": 101}, "101 steps were asked for; this server allows up to 100"),
         ({"model": "/etc"}, "The model '/etc' is not offered here. Models: demo."),
         ({"model": "org/some-model"}, "The model 'org/some-model' is not offered here. Models: demo."),

@@ -35,7 +35,7 @@ def test_the_report_covers_what_a_person_needs_to_know(tmp_path):
 
 def test_the_settings_in_force_are_printed(tmp_path):
     report = examine(Settings(device="cpu", data=tmp_path, max_frames=12))
-    assert named(report, "EDITOR_MAX_FRAMES").text == "12 (default 32)"
+    assert named(report, "EDITOR_MAX_FRAMES").text == "12 (default 64)"
     assert named(report, "EDITOR_PORT").text == "7860" and str(tmp_path) in named(report, "EDITOR_DATA").text
     assert {f.name for f in report.findings} >= {f"EDITOR_{name.upper()}" for name in vars(CPU)}
 

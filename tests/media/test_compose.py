@@ -15,31 +15,37 @@ def shades(count: int, height: int = 60, width: int = 80, step: int = 10) -> np.
 
 
 def test_side_by_side_keeps_every_pixel_but_the_labels() -> None:
-    left, right = shades(23), shades(23, step=7)
+    left, right = shades(3)[2], shades(3, step=7)[1]
     both = side_by_side(left, right)
-    assert both.shape == (23, 60, 2 * 80 + GAP, 3)
+    assert both.shape == (60, 2 * 80 + GAP, 3)
     assert both.dtype == np.uint8
-    np.testing.assert_array_equal(both[:, 30:, :80], left[:, 30:])
-    np.testing.assert_array_equal(both[:, 30:, 80 + GAP :], right[:, 30:])
+    np.testing.assert_array_equal(both[30:, :80], left[30:])
+    np.testing.assert_array_equal(both[30:, 80 + GAP :], right[30:])
+    assert both[:, 80 : 80 + GAP].min() == 255
 
 
 def test_each_half_has_its_label_in_its_corner() -> None:
-    frames = shades(2, 120, 160)
-    both = side_by_side(frames, frames, labels=("before", "after"))
-    for half in (both[:, :, :160], both[:, :, 160 + GAP :]):
-        corner, rest = half[:, :30, :70], half[:, 30:]
+    (frame,) = shades(1, 120, 160)
+    both = side_by_side(frame, frame, labels=("before", "after"))
+    for half in (both[:, :160], both[:, 160 + GAP :]):
+        corner, rest = half[:30, :70], half[30:]
         assert corner.max() > 240  # white letters
-        np.testing.assert_array_equal(rest, frames[:, 30:])
+        np.testing.assert_array_equal(rest, frame[30:])
+
+
+def test_frames_smaller_than_a_label_keep_what_fits() -> None:
+    (frame,) = shades(1, 16, 16)
+    assert side_by_side(frame, frame).shape == (16, 2 * 16 + GAP, 3)
 
 
 def test_odd_sides_become_even() -> None:
-    odd = shades(1, 61, 81)
-    assert side_by_side(odd, odd).shape == (1, 62, 2 * 81 + GAP, 3)
+    (odd,) = shades(1, 61, 81)
+    assert side_by_side(odd, odd).shape == (62, 2 * 81 + GAP, 3)
 
 
-def test_unequal_clips_are_refused() -> None:
+def test_unequal_frames_are_refused() -> None:
     with pytest.raises(ValueError, match="equal shapes"):
-        side_by_side(shades(2), shades(3))
+        side_by_side(shades(1)[0], shades(1, 30)[0])
 
 
 def test_filmstrip_shows_every_frame_in_order() -> None:

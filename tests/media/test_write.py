@@ -41,7 +41,7 @@ def test_every_frame_is_shown_for_its_time(tmp_path, count, fps) -> None:
 
 def test_frames_keep_their_order_and_colours(tmp_path) -> None:
     write_video(counting(10), 10.0, tmp_path / "out.mp4")
-    assert numbers(read_clip(tmp_path / "out.mp4", fps=10.0).frames) == list(range(10))
+    assert numbers(read_clip(tmp_path / "out.mp4", key_fps=10.0).frames) == list(range(10))
     red = np.zeros((4, 48, 64, 3), np.uint8)
     red[..., 0] = 200
     write_video(red, 8.0, tmp_path / "red.mp4")
@@ -115,7 +115,17 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch, beeping, 
 
 
 def test_a_written_video_that_does_not_decode_is_never_shown(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("editor.media.write._encode", lambda frames, fps, path, sound: path.write_bytes(b"rubbish"))
+    class Broken:
+        def __init__(self, path, *_):
+            path.write_bytes(b"rubbish")
+
+        def write_frame(self, frame):
+            pass
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("editor.media.write._moviepy_writer", Broken)
     (tmp_path / "out.mp4").write_bytes(b"old")
     with pytest.raises(EditError, match="does not play: 0 of 4 frames"):
         write_video(counting(4), 8.0, tmp_path / "out.mp4")
@@ -131,7 +141,7 @@ def test_nothing_is_left_when_the_block_fails(tmp_path) -> None:
 
 
 def test_poster_is_the_middle_frame(tmp_path) -> None:
-    write_poster(counting(9, 480, 960), tmp_path / "poster.webp")
+    write_poster(counting(9, 480, 960)[4], tmp_path / "poster.webp")
     with Image.open(tmp_path / "poster.webp") as picture:
         assert (picture.format, picture.size) == ("WEBP", (640, 320))
         assert numbers(np.asarray(picture.convert("RGB"))[None]) == [4]

@@ -24,7 +24,7 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
     """See `editor.jobs.service.JobService`."""
     begun = time.monotonic()
     emit(Progress(Stage.PREPARE, 0, 1))
-    clip = read_clip(job_dir / "clip.mp4", request.start, request.end, request.fps, request.max_frames)
+    clip = read_clip(job_dir / "clip.mp4", request.start, request.end, request.key_fps, request.max_frames)
     for step in range(request.steps):
         time.sleep(STEP_SECONDS / 2)
         emit(Progress(Stage.INVERT, step + 1, request.steps, STEP_SECONDS * (request.steps * 1.5 - step / 2)))
@@ -34,14 +34,15 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
 
 def _edit(folder: Path, request: EditRequest, clip: Clip, n: int, go: Path, emit: Emit, begun: float) -> EditResult:
     target, steps = request.targets[n], request.steps
-    goal = np.roll(clip.frames, 1 + n, axis=-1)
-    noise = np.random.default_rng(0).integers(0, 256, clip.frames.shape, dtype=np.uint8)
+    pictures = np.stack(list(clip.every_frame()))
+    goal = np.roll(pictures, 1 + n, axis=-1)
+    noise = np.random.default_rng(0).integers(0, 256, pictures.shape, dtype=np.uint8)
 
     def show(step: int) -> None:
         share = (step + 1) / steps
         guess = (np.roll(noise, time.monotonic_ns() % 97) * (1 - share) + goal * share).astype(np.uint8)
         emit(Progress(Stage.EDIT, step + 1, steps, STEP_SECONDS * (steps - step)))
-        emit(Preview(n, step + 1, steps, clip.frames, guess))
+        emit(Preview(n, step + 1, steps, pictures, guess))
 
     for step in range(steps):
         time.sleep(STEP_SECONDS)
@@ -56,12 +57,20 @@ def _edit(folder: Path, request: EditRequest, clip: Clip, n: int, go: Path, emit
 
 def _write(folder: Path, request: EditRequest, clip: Clip, edited: np.ndarray, n: int, begun: float) -> EditResult:
     folder.mkdir()
+    pictures = clip.every_frame()
     sound = AudioSpan(clip.audio, clip.start, clip.duration) if clip.audio else None
     summary = {"vae_psnr": 34.2, "reconstruction_psnr": None, "unet_evaluations_per_frame": 4.0 * request.steps}
-    summary |= {"frames": len(edited), "seconds": round(time.monotonic() - begun, 1), "inversion_cached": False}
+    summary |= {
+        "frames": len(edited),
+        "keyframes": len(clip.frames),
+        "seconds": round(time.monotonic() - begun, 1),
+        "inversion_cached": False,
+    }
     result = EditResult(request.targets[n], folder, summary)
     write_video(edited, clip.fps, result.edited, sound)
-    write_video(side_by_side(clip.frames, edited), clip.fps, result.side_by_side)
-    write_poster(edited, result.poster)
+    write_video(
+        np.stack([side_by_side(a, b) for a, b in zip(pictures, edited, strict=True)]), clip.fps, result.side_by_side
+    )
+    write_poster(edited[len(edited) // 2], result.poster)
     result.manifest.write_text(json.dumps({"request": request.to_dict(), "notes": list(clip.notes), **summary}))
     return result

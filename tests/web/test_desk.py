@@ -40,7 +40,7 @@ def test_an_upload_is_normalised_and_the_raw_file_goes(desk, raw):
     draw_clip(raw, frames=40)
     chosen = desk.take_upload(str(raw))
     assert not raw.exists() and chosen.path.is_file() and chosen.name == "mine.mp4"
-    assert (chosen.start, chosen.end, chosen.info.seconds) == (0.0, 2.0, 5.0)  # 16 frames, 8 a second
+    assert (chosen.start, chosen.end, chosen.info.seconds) == (0.0, 4.0, 5.0)  # 32 keyframes, 8 a second
 
 
 def test_a_bad_upload_leaves_nothing_behind(desk, raw):
@@ -75,9 +75,11 @@ def test_no_examples_at_all_are_no_error(tmp_path):
 def test_the_used_frames_are_those_of_the_interval(desk):
     chosen, _ = desk.take_example(0)
     picture, interval = desk.used(chosen, REQUEST)
-    assert picture.startswith("data:image/webp;base64,") and len(interval.indices) == 16
+    assert (
+        picture.startswith("data:image/webp;base64,") and len(interval.keyframes) == 9
+    )  # every 2nd of 16, and the last
     with pytest.raises(EditError):
-        desk.used(replace(chosen, end=1.0), EditRequest(fps=8.0, max_frames=2))
+        desk.used(replace(chosen, end=1.0), EditRequest(max_frames=1))
 
 
 def test_the_same_clip_and_words_reuse_the_inversion_others_do_not(desk):

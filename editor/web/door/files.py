@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from editor.events import EditError
 from editor.jobs import JobService, JobState, JobView, UnknownJob
-from editor.media import contact_sheet, probe, read_thumbnails
+from editor.media import contact_sheet, probe, spread_frames
 from editor.web.door.guard import Handler
 from editor.web.door.limits import Bounds
 from editor.web.door.uploads import Uploads
@@ -91,11 +91,11 @@ def learn_from(view: JobView, pace: Pace) -> None:
     if view.state is not JobState.DONE or view.started is None or view.ended is None or not view.results:
         return
     summary = view.results[0].summary
-    frames = summary.get("frames")
-    if isinstance(frames, int) and frames > 0:
+    keyframes = summary.get("keyframes")
+    if isinstance(keyframes, int) and keyframes > 0:
         request, reused = stored_request(view), bool(summary.get("inversion_cached"))
         if request is not None:
-            pace.learn(view.id, request, frames, view.ended - view.started, reused)
+            pace.learn(view.id, request, keyframes, view.ended - view.started, reused)
 
 
 def _file(path: Path, view: JobView, name: str, request: Request) -> Response:
@@ -141,10 +141,9 @@ async def _strip(view: JobView, name: str) -> Response:
 @lru_cache(maxsize=64)
 def _draw_strip(clip: Path, edited: Path, start: float) -> bytes:
     """Original above edited at the same moments, as webp."""
-    seconds = probe(edited).seconds
-    end = min(start + seconds, probe(clip).seconds)
-    above, _ = read_thumbnails(clip, start, end, None, STRIP_FRAMES, STRIP_HEIGHT)
-    below, _ = read_thumbnails(edited, 0.0, None, STRIP_FRAMES / seconds, STRIP_FRAMES, STRIP_HEIGHT)
+    end = min(start + probe(edited).seconds, probe(clip).seconds)
+    above = spread_frames(clip, STRIP_FRAMES, STRIP_HEIGHT, start, end)
+    below = spread_frames(edited, STRIP_FRAMES, STRIP_HEIGHT)
     out = io.BytesIO()
     sheet = contact_sheet({"original": above, "edited": below}, STRIP_FRAMES, STRIP_HEIGHT)
     Image.fromarray(sheet).save(out, "webp", quality=85)
