@@ -51,6 +51,11 @@ class Process:
         """Main memory of the server process."""
         return psutil.Process(self.pid).memory_info().rss / 1e6
 
+    def cpu_seconds(self) -> float:
+        """Processor time of the server process so far: what an attack costs, however busy the machine is."""
+        spent = psutil.Process(self.pid).cpu_times()
+        return spent.user + spent.system
+
     def dependency(self, name: str) -> dict:
         """The page's event whose function has this name."""
         return next(d for d in self.config["dependencies"] if d["api_name"] == name)

@@ -51,16 +51,16 @@ def finished(client, server, **values):
 
 def test_comparing_many_long_sentences_takes_the_page_from_nobody(server):
     """Was: 55 posts of 4,000 characters occupied every thread for minutes, `/healthz` included."""
-    source = " ".join(f"a{n % 7}" for n in range(300))[:999]
+    source = " ".join(f"a{n % 7}" for n in range(300))[:990]
     targets = "\n".join(" ".join(f"a{n % (3 + k)}" for n in range(300))[:900] for k in range(4))
     with server.client(ATTACKER) as client, Clock(server) as clock, ThreadPoolExecutor(16) as many:
-        begun = time.monotonic()
+        begun = server.cpu_seconds()
         answers = list(
             many.map(lambda n: direct(client, server, "describe", server.form(f"{n} {source}", targets)), range(55))
         )
-        took = time.monotonic() - begun
+        spent = server.cpu_seconds() - begun
     assert {answer.status_code for answer in answers} <= {200, 429}
-    assert took < 30, "55 posts of cubic work would take many minutes"
+    assert spent < 20, "55 posts of cubic work would take half an hour"
     assert back_within(server, 5.0) < 5.0
     assert clock.slowest(0.5) < 5.0
 
@@ -85,13 +85,10 @@ def test_a_view_with_the_longest_sentences_blocks_nobody(server):
     with server.client(ATTACKER) as client:
         source = " ".join(f"w{n % 89}" for n in range(330))[:999]
         job = finished(client, server, source=source[:990], targets=[t[:750] for t in targets])
-        first = time.monotonic()
-        assert client.get(f"/job/{job}/view.json").status_code == 200
-        once = time.monotonic() - first
-        again = time.monotonic()
-        client.get(f"/job/{job}/view.json")
-        assert time.monotonic() - again < max(0.5, once), "the second look finds the comparison made"
-        assert once < 2.0
+        begun = server.cpu_seconds()
+        for _ in range(10):
+            assert client.get(f"/job/{job}/view.json").status_code == 200
+        assert server.cpu_seconds() - begun < 2.0, "the words are compared once, not at every look"
 
 
 # 3. half requests
