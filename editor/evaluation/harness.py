@@ -83,11 +83,11 @@ class Harness:
 def _done_in_turn(harness: Harness, jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, list[Record]]]:
     """Every job with its results when it is done."""
     if workers == 1:
-        from editor.evaluation.judging import Worker  # loads the libraries, which nothing needs before the first job
+        from editor.evaluation.judging import Evaluator  # loads the libraries, which nothing needs before the first job
 
-        worker = Worker.load(**vars(harness))
+        evaluator = Evaluator.load(**vars(harness))
         for job in jobs:
-            yield job, worker.do(job.configuration, job.tasks)
+            yield job, evaluator.do(job.configuration, job.tasks)
     elif workers > 1:
         # a fresh interpreter each: PyTorch's threads do not survive a fork
         with multiprocessing.get_context("spawn").Pool(workers, _begin, (harness, workers)) as pool:
@@ -95,17 +95,17 @@ def _done_in_turn(harness: Harness, jobs: Sequence[Job], workers: int) -> Iterat
 
 
 _here: list[Any] = []
-"""The worker of a pool's process; the pool has no other way to keep what its processes loaded."""
+"""The evaluator of a pool's process; the pool has no other way to keep what its processes loaded."""
 
 
 def _begin(harness: Harness, workers: int) -> None:
     quiet_libraries()  # before anything imports them: their notices would mix with the progress
     import torch
 
-    from editor.evaluation.judging import Worker
+    from editor.evaluation.judging import Evaluator
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    _here.append(Worker.load(**vars(harness)))
+    _here.append(Evaluator.load(**vars(harness)))
 
 
 def _do(job: Job) -> tuple[Job, list[Record]]:

@@ -28,7 +28,7 @@ CACHE_BYTES = 4 * 10**9
 """For the inversions of a run; one of 50 steps takes 4 MB at the built-in model's size."""
 
 
-class Worker:
+class Evaluator:
     """A loaded model that edits tasks, keeps the frames and measures them."""
 
     def __init__(

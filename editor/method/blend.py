@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from diffusers import UNet2DConditionModel
 
-from editor.method.branches import Rows, keeps_thing, seeks_region
-from editor.method.maps import FLAT, Differences, WordMaps, change_mask, map_level, thing_levels, thing_mask
+from editor.method.branches import Rows, keeps_main, seeks_region
+from editor.method.maps import FLAT, Differences, WordMaps, change_mask, kept_levels, kept_mask, map_level
 from editor.method.plan import ControlPlan
 from editor.request import EditRequest, window_steps
 
@@ -45,13 +45,13 @@ class Blend:
         if self.region is not None and level is not None and any(map(self._by_words, plans)):
             self.maps = WordMaps(level, size)
         self.looks = level is not None
-        keeps = any(keeps_thing(request, plan) for plan in plans)
-        self.things = tuple(WordMaps(level, size) for level in thing_levels(unet, size)) if keeps else ()
+        keeps = any(keeps_main(request, plan) for plan in plans)
+        self.kept_maps = tuple(WordMaps(level, size) for level in kept_levels(unet, size)) if keeps else ()
 
     @property
     def gathered(self) -> tuple[WordMaps, ...]:
         """The maps that the layers fill."""
-        return self.things if self.maps is None else (self.maps, *self.things)
+        return self.kept_maps if self.maps is None else (self.maps, *self.kept_maps)
 
     @property
     def notes(self) -> tuple[tuple[str, ...], ...]:
@@ -85,9 +85,9 @@ class Blend:
         else:
             self.masks = tuple(self._moved(j) for j in range(len(self.plans)))
         if step < self.kept_until:
-            self.kept = tuple(self._thing(j) for j in range(len(self.plans)))
+            self.kept = tuple(self._kept_mask(j) for j in range(len(self.plans)))
         else:
-            self.things = ()  # nobody asks for these maps any more
+            self.kept_maps = ()  # nobody asks for these maps any more
 
     def mix(self, step: int, targets: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         """The targets (M, F, C, h, w) with the source's latents (F, C, h, w) of the same level outside the masks."""
@@ -100,25 +100,25 @@ class Blend:
             mixed.append(target if mask is None else torch.where(mask[:, None], target, source))
         return torch.stack(mixed)
 
-    def _thing(self, index: int) -> torch.Tensor | None:
-        """Where the thing is that target `index` keeps, boolean (F, h, w); None while its region is localised."""
+    def _kept_mask(self, index: int) -> torch.Tensor | None:
+        """Where the main thing is that target `index` keeps, boolean (F, h, w); None while its region is localised."""
         plan = self.plans[index]
-        if self.masks[index] is not None or not keeps_thing(self.request, plan):
+        if self.masks[index] is not None or not keeps_main(self.request, plan):
             return None
-        maps = [maps.words("source", plan.kept, widen=False) for maps in self.things]
-        # a thing that is kept is no larger than what counts as a region of its place
-        return thing_mask(maps, self.request.kept_threshold, self.request.setting_limit)
+        maps = [maps.words("source", plan.kept, widen=False) for maps in self.kept_maps]
+        # what is kept is no larger than what counts as a region of its place
+        return kept_mask(maps, self.request.kept_threshold, self.request.setting_limit)
 
     def _by_words(self, plan: ControlPlan) -> bool:
         """Whether the attention of the changed words can show where `plan` acts.
 
         Beside the difference it is the fall-back, but for another place, time or look, which words do not localise.
         """
-        return bool(plan.changed_source) and (self.region == "attention" or not plan.setting)
+        return bool(plan.changed_source) and (self.region == "attention" or not plan.brought_in)
 
     def _limit(self, index: int) -> float:
         """The part of the picture up to which target `index` acts in a region."""
-        return self.request.setting_limit if self.plans[index].setting else FLAT
+        return self.request.setting_limit if self.plans[index].brought_in else FLAT
 
     def _found(self, index: int) -> torch.Tensor | None:
         """Where target `index` acts, boolean (F, h, w): by the difference, else by the words; None: nowhere special."""

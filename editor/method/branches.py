@@ -105,7 +105,7 @@ def source_steps(request: EditRequest, plans: Sequence[Controlled]) -> set[int]:
     if by_words and any(plan.changed_source for plan in plans):
         before = window_steps((0.0, request.blend_start), steps)
         readers |= set(range(min(steps, before.stop + 1)))  # also on the step after which the blend begins
-    if any(keeps_thing(request, plan) for plan in plans):
+    if any(keeps_main(request, plan) for plan in plans):
         readers |= set(window_steps((0.0, request.kept_window), steps))
     if request.inversion != "pinned" and readers:
         return set(range(max(readers) + 1))
@@ -124,7 +124,7 @@ def seeks_region(request: EditRequest) -> str | None:
     return request.blend_region if from_source else "attention"
 
 
-def keeps_thing(request: EditRequest, plan: Controlled) -> bool:
+def keeps_main(request: EditRequest, plan: Controlled) -> bool:
     """Whether the main thing is held as it is while its place is exchanged."""
     return request.blend and request.kept_window > request.blend_start and bool(plan.kept)
 

@@ -109,18 +109,18 @@ def map_level(unet: UNet2DConditionModel, size: tuple[int, int]) -> int | None:
     return min(levels, key=lambda level: abs(math.log2(max(size) / 2**level / MAP_SIDE)), default=None)
 
 
-def thing_levels(unet: UNet2DConditionModel, size: tuple[int, int]) -> tuple[int, ...]:
-    """The level of `map_level` and the next finer one with text attention, which shows a thing's outline better."""
+def kept_levels(unet: UNet2DConditionModel, size: tuple[int, int]) -> tuple[int, ...]:
+    """The level of `map_level` and the next finer one with text attention, which shows an outline better."""
     level = map_level(unet, size)
     finer = [n for n in range(level or 0) if "CrossAttn" in unet.config.down_block_types[n]]
     return () if level is None else (level, *finer[-1:])
 
 
-def thing_mask(maps: Sequence[torch.Tensor | None], threshold: float, limit: float) -> torch.Tensor | None:
-    """Where a thing is, boolean (F, h, w): the mean of its `maps` (F, h, w), scaled anew, is above `threshold`.
+def kept_mask(maps: Sequence[torch.Tensor | None], threshold: float, limit: float) -> torch.Tensor | None:
+    """Where what is kept is, boolean (F, h, w): the mean of its `maps` (F, h, w), scaled anew, is above `threshold`.
 
-    None where that is no single thing: there is no map, or the mask covers more than `limit` of the picture. A lower
-    threshold keeps more of the thing, and a rim of the old place.
+    None where that is no single region: there is no map, or the mask covers more than `limit` of the picture. A lower
+    threshold keeps more of it, and a rim of the old place.
     """
     if not maps or any(found is None for found in maps):
         return None

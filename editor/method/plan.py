@@ -69,9 +69,9 @@ class ControlPlan:
         return self.control.residual
 
     @property
-    def setting(self) -> bool:
-        """Whether the words say where or when it happens."""
-        return self.control.reading.beside
+    def brought_in(self) -> bool:
+        """Whether a preposition brings in a new word, which then says where, when or with what it happens."""
+        return self.control.reading.brought_in
 
 
 def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIPTokenizer) -> ControlPlan:

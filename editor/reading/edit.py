@@ -93,7 +93,7 @@ class Reading:
     `gone`, `new`: the indices of the others. `swaps`: single words are exchanged and the rest stands at its old place.
     `changes`: what becomes what, and of which kind. `kind`: theirs, "same" without any, "several" for different ones.
     `main`: words of the source that name the main thing; `kept`: those of them that must stay as they are. `subject`:
-    the new thing's word where one replaces another. `beside`: a new word names what a preposition brings in.
+    the new thing's word where one replaces another. `brought_in`: a preposition brings in a new word.
     `shapes`: whether the source's shapes may be held. `meaning`: what changes, for a person.
     """
 
@@ -108,7 +108,7 @@ class Reading:
     main: tuple[int, ...]
     kept: tuple[int, ...]
     subject: str
-    beside: bool
+    brought_in: bool
     shapes: Shapes
     meaning: str
 
@@ -161,7 +161,7 @@ def read_edit(source: str, target: str) -> Reading:
         main=main,
         kept=tuple(i for i in main if i in stay) if _only_place(found) else (),
         subject=bare(theirs[subject]) if exchanged and subject is not None else "",
-        beside=any(after.is_head(j) and after.brought_in(j) for j in new),
+        brought_in=any(after.is_head(j) and after.brought_in(j) for j in new),
         shapes=_shapes(found),
         meaning=meaning(found, mostly=max(len(gone), len(new)) > len(pairs) + 1),
     )

@@ -11,7 +11,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from editor.evaluation.cli import main
 from editor.evaluation.configurations import Configuration
 from editor.evaluation.harness import Harness
-from editor.evaluation.judging import ClipScore, Worker, score_result
+from editor.evaluation.judging import ClipScore, Evaluator, score_result
 from editor.evaluation.records import Store
 from editor.evaluation.tasks import draw, load_tasks
 from editor.events import EditError
@@ -85,11 +85,11 @@ def test_a_record_says_what_was_recognised(harness):
 
 
 def test_the_classifier_agrees_with_right_answers_and_not_with_the_clip(harness):
-    worker = Worker.load(**vars(harness))
+    evaluator = Evaluator.load(**vars(harness))
     for task in TASKS[:4]:
         drawn, wanted = draw(task, 4, 96), getattr(task.target, task.kind)
-        assert worker.classified(drawn.truth, task.kind, wanted) > 0.7
-        assert worker.classified(drawn.source, task.kind, wanted) < 0.3
+        assert evaluator.classified(drawn.truth, task.kind, wanted) > 0.7
+        assert evaluator.classified(drawn.source, task.kind, wanted) < 0.3
 
 
 def test_processes_share_the_work(harness):

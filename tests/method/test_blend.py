@@ -6,7 +6,7 @@ import torch
 from editor.method import blend as blend_module
 from editor.method.blend import Blend
 from editor.method.branches import Rows
-from editor.method.maps import FLAT, Differences, WordMaps, change_mask, map_level, thing_levels, thing_mask
+from editor.method.maps import FLAT, Differences, WordMaps, change_mask, kept_levels, kept_mask, map_level
 from editor.method.plan import plan_control
 from editor.request import EditRequest
 from tests import tiny
@@ -134,10 +134,10 @@ CAR = 3  # the place of "car" among the tokens of "a red car on the road"
 def test_the_main_thing_stays_for_a_while_in_a_new_place_where_both_levels_show_it():
     blend = blend_for(PLACE, blend_region="difference", kept_window=0.6)
     assert blend.watched(Rows(1, True, False, True)) == ((0, "source"),)
-    assert [maps.level for maps in blend.things] == [0]
+    assert [maps.level for maps in blend.kept_maps] == [0]
     for step in range(10):
         blend.observe(torch.ones(1, 2, 4, 16, 16))
-        for maps in blend.things:
+        for maps in blend.kept_maps:
             maps.add("source", spot(2, 16, slice(2, 6), slice(2, 6)).roll(CAR - RED, dims=1))
         blend.update(step)
         mixed = blend.mix(step, torch.ones(1, 2, 4, 16, 16), torch.zeros(2, 4, 16, 16))
@@ -152,23 +152,23 @@ def test_the_main_thing_stays_for_a_while_in_a_new_place_where_both_levels_show_
 )
 def test_nothing_is_kept_unless_asked_for_and_told_from_the_words(target, values):
     blend = blend_for(target, **{"blend_region": "difference", **values})
-    assert blend.things == ()
+    assert blend.kept_maps == ()
 
 
 def test_a_word_that_looks_everywhere_keeps_nothing():
-    assert thing_mask([torch.ones(2, 8, 8)], 0.45, 0.33) is None
-    assert thing_mask([None], 0.45, 0.33) is None and thing_mask([], 0.45, 0.33) is None
+    assert kept_mask([torch.ones(2, 8, 8)], 0.45, 0.33) is None
+    assert kept_mask([None], 0.45, 0.33) is None and kept_mask([], 0.45, 0.33) is None
     one, other = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8)
     one[:, 2:4, 2:4], other[:, 2:4, 2:6] = 1.0, 1.0
     # where one level alone is sure, half is above the threshold
-    assert thing_mask([one, other], 0.45, 0.33).sum() == 2 * 8
+    assert kept_mask([one, other], 0.45, 0.33).sum() == 2 * 8
     other[:, :] = 1.0  # each cell is at least half as strong as the strongest
-    assert thing_mask([one, other], 0.45, 0.33) is None
+    assert kept_mask([one, other], 0.45, 0.33) is None
 
 
 @pytest.mark.parametrize(("layout", "size", "levels"), [("sd15", (64, 64), (2, 1)), ("demo", (24, 24), (1, 0))])
 def test_things_are_seen_at_two_levels(layout, size, levels):
-    assert thing_levels(tiny.unet(layout), size) == levels
+    assert kept_levels(tiny.unet(layout), size) == levels
 
 
 def test_a_blend_that_was_not_asked_for_is_not_mentioned():
@@ -282,10 +282,10 @@ def test_a_run_keeps_the_main_thing_where_its_maps_show_it(monkeypatch):
     found = []
 
     def noted(*seen):
-        found.append(thing_mask(*seen))
+        found.append(kept_mask(*seen))
         return found[-1]
 
-    monkeypatch.setattr(blend_module, "thing_mask", noted)
+    monkeypatch.setattr(blend_module, "kept_mask", noted)
     parts = tiny.components("demo")
     # the edit acts everywhere, the thing stays; random weights look everywhere: let their masks count
     request = ask(PLACE, steps=5, blend_threshold=0.0, kept_window=1.0, setting_limit=0.99, blend_region="attention")

@@ -137,7 +137,7 @@ def test_guidance_to_a_new_setting_is_never_less_than_none():
     ],
 )
 def test_another_setting_is_told_by_its_preposition(source, target, found):
-    assert plan(source, target).setting is found
+    assert plan(source, target).brought_in is found
 
 
 @pytest.mark.parametrize(
