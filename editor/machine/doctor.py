@@ -143,8 +143,8 @@ def _cost(settings: Settings) -> list[Finding]:
         )
         total = request.max_frames * (counts["unet"] + counts["vae"] + counts["spatial_loss"])
         text = (
-            f"{request.max_frames} frames, preset {request.preset}: {sum(work.values()):g} UNet evaluations per frame, "
-            f"{total / 1e12:.3g} TFLOP, at best {clock(total / speed)} here"
+            f"{request.max_frames} keyframes, preset {request.preset}: {sum(work.values()):g} UNet evaluations per "
+            f"keyframe, {total / 1e12:.3g} TFLOP, at best {clock(total / speed)} here"
         )
         findings.append(Finding(f"cost with {name}", text))
     return findings

@@ -9,6 +9,7 @@ from editor import cli
 from editor.diffusion import kernels
 from editor.machine import doctor, selftest
 from editor.machine.doctor import Finding, Report, examine
+from editor.request import EditRequest
 from editor.settings import Settings
 
 CPU = Settings(device="cpu")
@@ -42,7 +43,8 @@ def test_the_settings_in_force_are_printed(tmp_path):
 
 def test_the_cost_of_a_default_clip_is_counted(tmp_path):
     text = named(examine(CPU), "cost with sd15").text
-    assert text.startswith("16 frames, preset balanced: ") and "UNet evaluations per frame" in text
+    most = EditRequest().max_frames
+    assert text.startswith(f"{most} keyframes, preset balanced: ") and "UNet evaluations per keyframe" in text
 
 
 def test_a_missing_device_is_a_finding_not_a_crash(monkeypatch):
