@@ -114,11 +114,11 @@ class Blend:
 
         Beside the difference it is the fall-back, but for another place, time or look, which words do not localise.
         """
-        return bool(plan.changed_source) and (self.region == "attention" or not plan.brought_in)
+        return bool(plan.changed_source) and (self.region == "attention" or not plan.may_spread)
 
     def _limit(self, index: int) -> float:
         """The part of the picture up to which target `index` acts in a region."""
-        return self.request.setting_limit if self.plans[index].brought_in else FLAT
+        return self.request.setting_limit if self.plans[index].may_spread else FLAT
 
     def _found(self, index: int) -> torch.Tensor | None:
         """Where target `index` acts, boolean (F, h, w): by the difference, else by the words; None: nowhere special."""

@@ -69,9 +69,13 @@ class ControlPlan:
         return self.control.residual
 
     @property
-    def brought_in(self) -> bool:
-        """Whether a preposition brings in a new word, which then says where, when or with what it happens."""
-        return self.control.reading.brought_in
+    def may_spread(self) -> bool:
+        """Whether the edit may reach the whole picture.
+
+        That is where a preposition brings in a new word, which then says where, when or with what it happens, and where
+        nothing but the place, the time or the look changes: a look that goes leaves no new word.
+        """
+        return self.control.reading.brought_in or self.control.reading.only_setting
 
 
 def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIPTokenizer) -> ControlPlan:

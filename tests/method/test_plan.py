@@ -133,11 +133,13 @@ def test_guidance_to_a_new_setting_is_never_less_than_none():
         ("a cat and a ball", "a cat and a dog", False),
         ("a car on the red road", "a car on the blue road", False),
         ("a car on the road", "a bus on the road", False),
-        ("a car in the snow", "a car", False),
+        ("a car in the snow", "a car", True),
+        ("a car in the snow, as a pencil sketch", "a car in the snow", True),
+        ("a car in the snow", "a car in the snow, watercolor", True),
     ],
 )
-def test_another_setting_is_told_by_its_preposition(source, target, found):
-    assert plan(source, target).brought_in is found
+def test_what_may_reach_the_whole_picture(source, target, found):
+    assert plan(source, target).may_spread is found
 
 
 @pytest.mark.parametrize(
