@@ -66,7 +66,7 @@ class EditRequest:
     key_fps: float = option(
         8.0, "Keyframes per second: only they are edited, the rest follows the clip's motion.", low=0.1, high=30.0
     )
-    max_frames: int = option(32, "Most keyframes to edit.", low=1, high=128)
+    max_frames: int = option(32, "Maximum number of keyframes to edit.", low=1, high=128)
     agreement: int = option(
         1,
         "How many keyframes before and after a keyframe its edit is averaged with, along the clip's motion.",

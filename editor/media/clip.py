@@ -122,7 +122,7 @@ def plan_interval(
     if end is None:
         fitting = Interval(first, (max_frames - 1) * stride + 1, source.fps, stride)
         note = f"Edited from {fitting.start:.4g} s to {fitting.end:.4g} s of {source.seconds:.4g} s: {max_frames} "
-        return replace(fitting, notes=(f"{note}keyframes is the most that was asked for.",))
+        return replace(fitting, notes=(f"{note}keyframes is the limit that was set.",))
     if max_frames == 1:
         raise EditError(f"{count} frames need 2 keyframes or more. Choose a shorter interval or more keyframes.")
     wider = math.ceil((count - 1) / (max_frames - 1))

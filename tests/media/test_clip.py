@@ -52,7 +52,7 @@ def test_an_interval_is_what_was_asked_for_to_half_a_frame(start, end) -> None:
 def test_without_an_end_the_clip_is_edited_as_far_as_the_keyframes_go_and_that_is_said() -> None:
     interval = plan_interval(SOURCE, 1.0, None, 5.0, 16)
     assert (interval.start, interval.count, interval.stride, len(interval.keyframes)) == (1.0, 31, 2, 16)
-    said = "Edited from 1 s to 4.1 s of 8 s: 16 keyframes is the most that was asked for."
+    said = "Edited from 1 s to 4.1 s of 8 s: 16 keyframes is the limit that was set."
     assert interval.notes == (said,)
 
 
