@@ -52,7 +52,8 @@ def lines(args: argparse.Namespace) -> Iterator[str]:
 def explain(source: str, target: str, **asked: str) -> dict[str, Any]:
     """The reading and its consequences as JSON values. Raises `EditError` for empty sentences and unknown names."""
     request = EditRequest.from_preset(source=source, targets=(target,), **asked).validated()
-    return {"source": source, "target": target, **control(read_edit(source, target), request).explanation()}
+    found = control(read_edit(source, target), request).explanation()
+    return {"source": source, "target": target, **found, "origin": request.origin()}
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
@@ -92,3 +93,4 @@ def _readable(found: dict[str, Any]) -> Iterator[str]:
     yield f"  source's text maps: on {found['maps_until']:.0%} of the steps"
     yield f"  source's self-attention: on {found['self_attention_until']:.0%} of the steps"
     yield f"  guidance scale: {found['guidance']:g}"
+    yield f"  numbers: {found['origin']}"

@@ -20,6 +20,7 @@ from editor.demo.train_unet import cell_shares
 from editor.demo.vocabulary import any_caption, caption
 from editor.demo.world import Scene, render_at
 from editor.diffusion.kernels import SDPA
+from editor.media import psnr
 from editor.method.attention import attached, processors_for
 from editor.method.denoiser import Denoiser
 from editor.method.inversion import invert
@@ -111,17 +112,16 @@ def subject_error(model: DemoModel) -> dict[int, float]:
     return {time: float(torch.cat(parts).mean()) for time, parts in errors.items()}
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio in dB of each of N uint8 frames (N, H, W, 3)."""
-    errors = ((a.astype(np.float32) - b.astype(np.float32)) ** 2).mean(axis=(1, 2, 3))
-    return 10 * np.log10(255**2 / np.maximum(errors, 1e-6))
+def psnr_of_each(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """PSNR in dB of each of N uint8 frames (N, H, W, 3)."""
+    return np.array([psnr(x, y) for x, y in zip(a, b, strict=True)])
 
 
 def round_trip(model: DemoModel, renders: np.ndarray, sheets: Sheets) -> dict[str, object]:
     """Encode and decode. The worst tenth is the mean over the tenth of the frames that fare worst."""
     again = model.decode(model.encode(renders))
-    values = np.sort(psnr(renders, again))
-    worst = np.argsort(psnr(renders, again))[:8]
+    values = np.sort(psnr_of_each(renders, again))
+    worst = np.argsort(psnr_of_each(renders, again))[:8]
     sheets.save("vae", np.concatenate([renders[:8], again[:8], renders[worst], again[worst]]), 8)
     return {"vae_psnr": float(values.mean()), "vae_psnr_worst_tenth": float(values[: len(values) // 10].mean())}
 
@@ -189,7 +189,7 @@ def inversion_gap(model: DemoModel, renders: np.ndarray, sheets: Sheets, steps: 
             z = schedule.step(step, z, denoiser.eps(step, z[None], empty)[0])
     through, back = model.decode(z0), model.decode(z)
     sheets.save("inversion", np.concatenate([renders[:8], through[:8], back[:8]]), 8)
-    return float(psnr(renders, through).mean() - psnr(renders, back).mean())
+    return float(psnr_of_each(renders, through).mean() - psnr_of_each(renders, back).mean())
 
 
 def unet_gflop(model: DemoModel) -> float:

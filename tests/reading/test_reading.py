@@ -148,7 +148,7 @@ def test_only_unknown_words_count_as_misspelt():
     assert respelt(["ice", "cream"], ["ice-cream"], []) == ({0, 1}, {0})
 
 
-KEYS = {"kind", "changes", "main", "kept", "maps_until", "self_attention_until", "guidance", "meaning"}
+KEYS = {"kind", "changes", "main", "kept", "maps_until", "self_attention_until", "guidance", "meaning", "origin"}
 
 
 def test_page_command_and_manifest_agree():
@@ -158,7 +158,7 @@ def test_page_command_and_manifest_agree():
         said = explain(source, target)
         recorded = plan_control(source, target, request, tokenizer).control.explanation()
         (shown,) = Desk.advice(None, source, [target], request)
-        assert {"source": source, "target": target, **recorded} == said
+        assert {"source": source, "target": target, **recorded, "origin": request.origin()} == said
         assert (shown["kind"], shown["meaning"]) == (said["kind"], said["meaning"])
     assert len(read_pairs(TABLE)[::3]) >= 30
 
