@@ -52,7 +52,7 @@ def invert(
     """Run DDIM backwards from clean `latents` (F, C, h, w) with one text `embedding` (1, 77, d) and no guidance.
 
     The noise is taken at the timestep that is moved to (arXiv 2010.02502, section 4.3). Frames attend to themselves
-    alone, so they run `chunk` at a time (default: all). `as_published`: see `norms.clip_norms`, as long as the clip
+    alone, so they run `chunk` at a time (default: all). `as_published`: see `denoiser.clip_norms`, as long as the clip
     runs in one piece. Raises `EditError` when the numbers overflow.
     """
     denoiser = Denoiser(unet, schedule)
