@@ -1,4 +1,4 @@
-"""Train the built-in model: `python -m editor.demo.train tokenizer|vae|decoder|unet|judge [--minutes N] [--resume]`.
+"""Train the built-in model: `python -m editor.demo.train tokenizer|vae|decoder|unet|judge|lora [--minutes N]`.
 
 Every part is saved into `--out` in Stable Diffusion's folder layout, float16 safetensors in shards below 9 MB. The
 run's checkpoint, curve and sheet stay in `--work`.
@@ -15,6 +15,7 @@ from torch import nn
 from editor.demo.components import make_scheduler
 from editor.demo.dataset import held_out
 from editor.demo.judge import train_judge
+from editor.demo.train_lora import train_lora
 from editor.demo.train_tokenizer import train_tokenizer
 from editor.demo.train_unet import train_unet
 from editor.demo.train_vae import train_vae
@@ -22,6 +23,7 @@ from editor.demo.workers import rank, spread
 from editor.settings import ROOT
 
 SHARD = "9MB"
+LORA = Path("loras/neon.safetensors")
 CLASSES = {
     "vae": ("diffusers", "AutoencoderKL"),
     "text_encoder": ("transformers", "CLIPTextModel"),
@@ -51,6 +53,8 @@ def train_part(options: argparse.Namespace) -> None:
         print(f"tokenizer: {len(train_tokenizer(out / 'tokenizer'))} tokens")
     elif options.part == "judge":
         train_judge(work / "judge", *run[:3])
+    elif options.part == "lora":
+        train_lora(work / "lora", out, options.minutes, min(options.frames, 4096), options.device, out.parent / LORA)
     elif options.part == "vae":
         trained["vae"] = train_vae(work / "vae", *run)
     elif options.part == "decoder":
@@ -88,7 +92,7 @@ def write_index(out: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m editor.demo.train", description=__doc__.split("\n\n")[0])
-    parser.add_argument("part", choices=("tokenizer", "vae", "decoder", "unet", "judge"))
+    parser.add_argument("part", choices=("tokenizer", "vae", "decoder", "unet", "judge", "lora"))
     parser.add_argument("--minutes", type=float, default=60, help="time budget; learning rates follow it (default 60)")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --work")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "demo_model", help="model folder")

@@ -6,8 +6,12 @@ from diffusers import UNet2DConditionModel
 from editor.demo.components import make_scheduler, widen
 from editor.demo.dataset import training_frames, training_masks, training_moments
 from editor.demo.loop import Run, decay
+from editor.demo.model import FOLDER, DemoModel
+from editor.demo.train_lora import neon, train_lora
 from editor.demo.train_unet import cell_shares, unet_loss
+from editor.demo.vocabulary import Scene
 from editor.demo.world import render_at
+from editor.diffusion.lora import add_loras
 
 
 def unet(*widths):
@@ -119,3 +123,20 @@ def test_a_resumed_run_has_its_weights_average_and_clock(tmp_path):
     with second.averaged():
         assert not torch.equal(second.modules["net"].weight, live)
     assert torch.equal(second.modules["net"].weight, live)
+
+
+def test_a_lora_brings_a_look_and_leaves_the_plain_one(tmp_path):
+    picture = render_at(Scene("car", "red", "road", seed=11), [0.4])[0][0]
+    signed = neon(picture)
+    assert signed.mean() < 0.75 * picture.mean() and signed.max() > 230  # dark walls, bright tubes
+    file = train_lora(tmp_path / "work", FOLDER, 0.05, 32, "cpu", tmp_path / "neon.safetensors")
+    assert file.stat().st_size < 1_000_000
+    plain, taught = (DemoModel.load() for _ in range(2))
+    parts = {"unet": taught.unet, "text_encoder": taught.text, "vae": taught.vae, "tokenizer": taught.tokenizer}
+    assert "neon sha256:" in add_loras({**parts, "scheduler": make_scheduler()}, {"neon": 1.0}, tmp_path)[0]
+    changed = [
+        n
+        for n, (a, b) in enumerate(zip(plain.unet.parameters(), taught.unet.parameters(), strict=True))
+        if not torch.equal(a, b)
+    ]
+    assert len(changed) > 40
