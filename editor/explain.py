@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from editor.events import EditError
-from editor.method.control import control
+from editor.method.control import control, settled
 from editor.presets import STRENGTHS
 from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
@@ -52,8 +52,9 @@ def lines(args: argparse.Namespace) -> Iterator[str]:
 def explain(source: str, target: str, **asked: str) -> dict[str, Any]:
     """The reading and its consequences as JSON values. Raises `EditError` for empty sentences and unknown names."""
     request = EditRequest.from_preset(source=source, targets=(target,), **asked).validated()
+    origin, request = request.origin(), settled(request)
     found = control(read_edit(source, target), request).explanation()
-    return {"source": source, "target": target, **found, "origin": request.origin()}
+    return {"source": source, "target": target, **found, "origin": origin}
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
@@ -92,5 +93,6 @@ def _readable(found: dict[str, Any]) -> Iterator[str]:
         yield f"  kept: {kept['word']} ({kept['rule']})"
     yield f"  source's text maps: on {found['maps_until']:.0%} of the steps"
     yield f"  source's self-attention: on {found['self_attention_until']:.0%} of the steps"
+    yield f"  steps: {found['steps']}"
     yield f"  guidance scale: {found['guidance']:g}"
     yield f"  numbers: {found['origin']}"

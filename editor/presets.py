@@ -17,6 +17,7 @@ COMMON: dict[str, dict[str, Any]] = {
     # arXiv 2303.17599 as its authors run it; frozen by a test.
     "paper": {
         "steps": 50,
+        "swap_steps": 0,
         "guidance_scale": 7.5,
         "guidance_stop": 1.0,
         "guidance_quantile": 0.0,

@@ -84,6 +84,9 @@ class EditRequest:
     negative_scale: float = option(1.0, "Strength of that push, relative to the guidance scale.", low=0.0, high=3.0)
     clip_skip: int = option(0, "How many of the text encoder's last layers are left out.", low=0, high=8)
     steps: int = option(25, "Denoising steps.", low=1, high=200)
+    swap_steps: int = option(
+        0, "Denoising steps where no place, time or look changes; 0: as many as steps.", low=0, high=200
+    )
     guidance_scale: float = option(7.5, "How strongly the prompt steers; 1 is no guidance.", low=1.0, high=20.0)
     guidance_stop: float = option(1.0, "Fraction of the steps after which guidance ends.", low=0.0, high=1.0)
     guidance_quantile: float = option(
@@ -246,6 +249,8 @@ class EditRequest:
         `model`, `family` and `strength` among the values choose the numbers. Raises `EditError` for unknown names.
         """
         given = {k: v for k, v in values.items() if v is not None}
+        if "steps" in given:  # a number that was asked for holds for every kind of edit
+            given.setdefault("swap_steps", 0)
         if given.get("family", "auto") == "auto":
             given["family"] = family_of(given.get("model", cls.model))
         family, strength = given["family"], given.get("strength", "normal")

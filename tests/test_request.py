@@ -18,6 +18,7 @@ def test_the_paper_preset_is_frozen():
     request = EditRequest.from_preset("paper", **GOOD)
     expected = {
         "steps": 50,
+        "swap_steps": 0,
         "guidance_scale": 7.5,
         "guidance_stop": 1.0,
         "inversion": "null_text",

@@ -15,6 +15,7 @@ from editor.console import clock, quiet_libraries
 from editor.evaluation.configurations import Configuration
 from editor.evaluation.records import Record, Store
 from editor.evaluation.tasks import Task, by_clip
+from editor.method.control import settled
 
 BESIDE = 20.0
 """What drawing, the VAE and the metrics take per task, in UNet evaluations per frame; only for the time left."""
@@ -32,7 +33,7 @@ class Job:
         """A rough amount of work, in UNet evaluations of one frame; only for the time left."""
         evaluations = len(self.tasks) * BESIDE
         if self.configuration.how in ("edit", "sdedit"):
-            request = self.configuration.request(self.tasks, "demo")
+            request = settled(self.configuration.request(self.tasks, "demo"))
             inversion = 4 if request.inversion == "null_text" else 1  # a fit runs forward, back and on
             evaluations += request.steps * (inversion + 3 * len(self.tasks))  # source, guidance's base and target
         return evaluations * self.configuration.frames
@@ -58,9 +59,18 @@ class Harness:
             for configuration in listed:
                 within = set(tasks[: configuration.first])
                 missing = tuple(t for t in group if t in within and t.id not in done[configuration.name])
-                if missing:
-                    jobs.append(Job(configuration, missing))
+                jobs += [Job(configuration, some) for some in self._by_steps(configuration, missing)]
         return jobs
+
+    def _by_steps(self, configuration: Configuration, tasks: Sequence[Task]) -> Iterator[tuple[Task, ...]]:
+        """Tasks of one clip that run in equally many steps: together the most demanding would decide for all."""
+        if configuration.how != "edit":
+            yield from [tuple(tasks)] if tasks else []
+            return
+        groups: dict[int, list[Task]] = {}
+        for task in tasks:
+            groups.setdefault(settled(configuration.request((task,), self.model)).steps, []).append(task)
+        yield from map(tuple, groups.values())
 
     def current(self, configuration: Configuration, tasks: Sequence[Task]) -> list[Record]:
         """The existing results with the configuration's current settings, in the order of `tasks`."""

@@ -86,7 +86,7 @@ def check_request(request: EditRequest, settings: Settings) -> None:
             raise EditError(f"The LoRA '{name}' is not offered here. LoRAs: {', '.join(known) or 'none'}.")
     _check_most("target prompts", len(request.targets), settings.max_targets)
     _check_most("keyframes", request.max_frames, settings.max_frames)
-    _check_most("steps", request.steps, settings.max_steps)
+    _check_most("steps", max(request.steps, request.swap_steps), settings.max_steps)
     _check_most("word weights", len(request.word_weights), MOST_WEIGHTS)
     _check_weighted_words(request)
 

@@ -18,7 +18,7 @@ from editor.events import EditError
 from editor.machine.shapes import meta_parts
 from editor.media import ffmpeg_path
 from editor.method.branches import planned_evaluations
-from editor.method.control import control
+from editor.method.control import control, settled
 from editor.method.flops import run_flops
 from editor.reading import read_edit
 from editor.request import EditRequest
@@ -126,11 +126,12 @@ def _memory(settings: Settings) -> list[Finding]:
 
 def _cost(settings: Settings) -> list[Finding]:
     """What a clip of the default size costs with each shape of checkpoint, by count and by this device's speed."""
-    swap = read_edit("a red car on the road", "a blue car on the road")
+    sentences = {"source": "a red car on the road", "targets": ("a blue car on the road",)}
+    swap = read_edit(sentences["source"], *sentences["targets"])
     speed = measured_speed(choose_device(settings.device)[0])
     findings = []
     for name, shape, side in (("demo", "small", 96), ("sd15", "sd15", 512)):
-        request = EditRequest.from_preset(model=name, targets=("",))
+        request = settled(EditRequest.from_preset(model=name, **sentences))
         work = planned_evaluations(request, [control(swap, request)])
         counts = run_flops(
             *meta_parts(shape),

@@ -3,10 +3,10 @@
 What is said before the run (page, estimate, `explain`), what runs, and what the manifest says all come from here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from editor.reading import Kind, Reading, Shapes
+from editor.reading import Kind, Reading, Shapes, read_edit
 from editor.request import EditRequest, Window
 
 HALF = 0.5
@@ -20,7 +20,8 @@ class Control:
 
     `method`: "replace" where single words are exchanged, else "refine" (Prompt-to-Prompt, arXiv 2208.01626). `window`:
     the steps with the source's text maps. `self_window`: those on which self-attention takes from the source.
-    `guidance`: the scale on guided steps. `residual`: what part of the request's residual the target gets. `kept`: the
+    `guidance`: the scale on guided steps. `residual`: what part of the request's residual the target gets. `steps`: of the
+    whole edit. `kept`: the
     main thing, where it is pinned in a new place. `note`: what was chosen for these words and why, or nothing.
     """
 
@@ -30,6 +31,7 @@ class Control:
     self_window: Window
     guidance: float
     residual: float
+    steps: int
     kept: tuple[int, ...]
     note: str
     acting: str
@@ -55,9 +57,23 @@ class Control:
             "kept": [{"word": word, "rule": KEPT_RULE} for word in map(reading.word, self.kept)],
             "maps_until": self.window[1],
             "self_attention_until": self.self_window[1],
+            "steps": self.steps,
             "guidance": round(self.guidance, 4),
             "meaning": self.meaning,
         }
+
+
+def settled(request: EditRequest) -> EditRequest:
+    """The request with the number of steps that its words need, as it runs.
+
+    Things and their colours stand after few steps, a new place, time or look needs more (measured, see LOG.md). All
+    targets share one inversion, so the most demanding of them decides.
+    """
+    if not request.swap_steps:
+        return request
+    changes = [change for target in request.targets for change in read_edit(request.source, target).changes]
+    wide = any(change.kind in (Kind.PLACE, Kind.TIME, Kind.LOOK) for change in changes)
+    return replace(request, steps=request.steps if wide else request.swap_steps, swap_steps=0)
 
 
 KEPT_RULE = "the main thing, where only its place changes"
@@ -76,6 +92,7 @@ def control(reading: Reading, request: EditRequest) -> Control:
         self_window=self_window,
         guidance=guidance,
         residual=request.shape_residual if _brings_shape(reading) else 1.0,
+        steps=request.steps,
         kept=kept,
         note="; ".join(part for part in (why, why_window, why_self) if part),
         acting=_acting(reading, request, window[1], self_window, kept),

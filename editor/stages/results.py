@@ -124,8 +124,8 @@ def manifest(session: Session, footage: Footage, edited: Edited, index: int) -> 
     meter, plan, source, sampled = session.meter, session.plans[index], edited.source, edited.sampled
     mask, per_keyframe = sampled.masks[index], sum(meter.evaluations.values())
     return {
-        "request": session.request.to_dict(),
-        "numbers": {"values": session.request.numbers(), "origin": session.request.origin()},
+        "request": session.asked.to_dict(),
+        "numbers": {"values": session.request.numbers(), "origin": session.asked.origin()},
         "target": plan.target,
         "target_index": index,
         "control": {"method": plan.method, **plan.control.explanation()},

@@ -7,6 +7,7 @@ from editor.diffusion.models import Models
 from editor.diffusion.prompts import cut_note
 from editor.events import Emit, Stage
 from editor.method.branches import planned_evaluations
+from editor.method.control import settled
 from editor.method.plan import ControlPlan, plan_control
 from editor.method.sampling import Conditioning, Sampled
 from editor.method.schedule import Schedule
@@ -23,9 +24,11 @@ WRITING = 1.0  # per frame of the result, carried and written twice
 class Session:
     """One edit under way; read only but for two lists of sentences for the manifest.
 
-    `notes`: what there is to say. `withheld`: which targets the safety checker keeps back, and why.
+    `asked`: the request as it came; `request`: the same with its number of steps settled. `notes`: what there is to
+    say. `withheld`: which targets the safety checker keeps back, and why.
     """
 
+    asked: EditRequest
     request: EditRequest
     models: Models
     plans: tuple[ControlPlan, ...]
@@ -50,11 +53,13 @@ class Session:
         previews: bool,
     ) -> "Session":
         """Read the prompts and plan the work. Raises `EditError` for prompts or steps that cannot be used."""
+        asked, request = request, settled(request)
         plans = tuple(plan_control(request.source, t, request, models.tokenizer) for t in request.targets)
         prompts = [("source prompt", request.source), ("negative prompt", request.negative_prompt)]
         prompts += [("target prompt", target) for target in request.targets]
         cut = [cut_note(models.tokenizer, name, text) for name, text in prompts]
         return cls(
+            asked=asked,
             request=request,
             models=models,
             plans=plans,

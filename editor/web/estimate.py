@@ -6,13 +6,13 @@ The count is the method's own. Speed is remembered in the data folder after each
 import json
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
 from editor.media.files import replacing
 from editor.method.branches import planned_evaluations, row_schedule
-from editor.method.control import Control, control
+from editor.method.control import Control, control, settled
 from editor.reading import read_edit
 from editor.request import EditRequest
 
@@ -45,13 +45,13 @@ class Cost:
 
 def planned(request: EditRequest) -> dict[str, float]:
     """UNet evaluations of one frame in the stages `invert`, `null_text` and `edit`, over all targets."""
-    return planned_evaluations(request, _controls(request))
+    return planned_evaluations(*_settled(request))
 
 
-def _controls(request: EditRequest) -> list[Control]:
-    """What each target's words decide; without a target those of an edit that changes nothing."""
-    targets = request.targets or (request.source,)
-    return [control(read_edit(request.source, target), request) for target in targets]
+def _settled(request: EditRequest) -> tuple[EditRequest, list[Control]]:
+    """The request as it runs, and what each target's words decide; without a target nothing changes."""
+    request = settled(replace(request, targets=request.targets or (request.source,)))
+    return request, [control(read_edit(request.source, target), request) for target in request.targets]
 
 
 def evaluations(request: EditRequest, frames: int, reused: bool = False) -> float:
@@ -134,7 +134,7 @@ def memory_gb(request: EditRequest, frames: int, half: bool = False) -> float:
     `half`: the UNet runs in half precision, as it does on CUDA. The built-in model took 3.1 GB in all for 32 frames of
     512 pixels.
     """
-    rows = max(step.count for step in row_schedule(request, _controls(request)))
+    rows = max(step.count for step in row_schedule(*_settled(request)))
     if _kind(request) == "demo":
         return 0.9 + rows * frames * (0.003 + 7.5e-8 * side(request) ** 2)
     kind = "half" if half else "full"

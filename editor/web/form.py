@@ -20,6 +20,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Frames": ("key_fps", "max_frames", "agreement", "size"),
     "Steering": (
         "steps",
+        "swap_steps",
         "guidance_scale",
         "guidance_stop",
         "guidance_quantile",

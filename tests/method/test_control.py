@@ -1,9 +1,11 @@
 """From a reading to steps, and that the plans of the evaluation's tasks stay what they were measured with."""
 
+import dataclasses
+
 import pytest
 
 from editor.evaluation.tasks import load_tasks
-from editor.method.control import control
+from editor.method.control import control, settled
 from editor.reading import read_edit
 from editor.request import EditRequest
 
@@ -73,3 +75,25 @@ def test_the_plans_of_the_evaluations_tasks_stay(preset):
         assert (found.window[1], found.self_window[1]) == windows, task
         assert (found.guidance, bool(found.kept)) == strength, task
         assert found.kept if task.kind == "place" and task.source.look == "plain" else True, task
+
+
+@pytest.mark.parametrize(
+    ("targets", "steps"),
+    [
+        (("a blue car on the road",), 9),
+        (("a blue car on the road", "a red bus on the road"), 9),
+        (("a red car in the snow",), 20),
+        (("a red car on the road at night",), 20),
+        (("a red car on the road as a pencil sketch",), 20),
+        (("a blue car on the road", "a blue car in the snow"), 20),  # one inversion for both
+    ],
+)
+def test_the_words_decide_the_number_of_steps(targets, steps):
+    asked = EditRequest(source="a red car on the road", targets=targets, steps=20, swap_steps=9)
+    assert (settled(asked).steps, settled(settled(asked)).steps) == (steps, steps)
+    assert settled(dataclasses.replace(asked, swap_steps=0)).steps == 20
+
+
+def test_steps_that_were_asked_for_hold_for_every_edit():
+    asked = {"source": "a red car on the road", "targets": ("a blue car on the road",)}
+    assert settled(EditRequest.from_preset("balanced", steps=11, **asked)).steps == 11

@@ -13,6 +13,7 @@ import pytest
 
 from editor.cli import main
 from editor.explain import explain, read_pairs
+from editor.method.control import settled
 from editor.method.plan import plan_control
 from editor.reading import Shapes, read_edit
 from editor.reading.alignment import align, respelt
@@ -148,7 +149,7 @@ def test_only_unknown_words_count_as_misspelt():
     assert respelt(["ice", "cream"], ["ice-cream"], []) == ({0, 1}, {0})
 
 
-KEYS = {"kind", "changes", "main", "kept", "maps_until", "self_attention_until", "guidance", "meaning", "origin"}
+KEYS = {"kind", "changes", "main", "kept", "maps_until", "self_attention_until", "steps", "guidance", "meaning", "origin"}
 
 
 def test_page_command_and_manifest_agree():
@@ -156,7 +157,7 @@ def test_page_command_and_manifest_agree():
     for source, target in read_pairs(TABLE)[::3]:
         request = EditRequest.from_preset("balanced", source=source, targets=(target,))
         said = explain(source, target)
-        recorded = plan_control(source, target, request, tokenizer).control.explanation()
+        recorded = plan_control(source, target, settled(request), tokenizer).control.explanation()
         (shown,) = Desk.advice(None, source, [target], request)
         assert {"source": source, "target": target, **recorded, "origin": request.origin()} == said
         assert (shown["kind"], shown["meaning"]) == (said["kind"], said["meaning"])
