@@ -28,7 +28,7 @@ run: setup
 	$(BIN)/python app.py
 
 test: setup chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Fixes the version and the hashes of everything that runs; needs PyPI.
 lock: setup

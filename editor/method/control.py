@@ -20,9 +20,9 @@ class Control:
 
     `method`: "replace" where single words are exchanged, else "refine" (Prompt-to-Prompt, arXiv 2208.01626). `window`:
     the steps with the source's text maps. `self_window`: those on which self-attention takes from the source.
-    `guidance`: the scale on guided steps. `residual`: what part of the request's residual the target gets. `steps`: of the
-    whole edit. `kept`: the
-    main thing, where it is pinned in a new place. `note`: what was chosen for these words and why, or nothing.
+    `guidance`: the scale on guided steps. `residual`: what part of the request's residual the target gets. `steps`: of
+    the whole edit. `kept`: the main thing, where it is pinned in a new place. `note`: what was chosen for these words
+    and why, or nothing.
     """
 
     reading: Reading

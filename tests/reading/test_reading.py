@@ -149,7 +149,18 @@ def test_only_unknown_words_count_as_misspelt():
     assert respelt(["ice", "cream"], ["ice-cream"], []) == ({0, 1}, {0})
 
 
-KEYS = {"kind", "changes", "main", "kept", "maps_until", "self_attention_until", "steps", "guidance", "meaning", "origin"}
+KEYS = {
+    "kind",
+    "changes",
+    "main",
+    "kept",
+    "maps_until",
+    "self_attention_until",
+    "steps",
+    "guidance",
+    "meaning",
+    "origin",
+}
 
 
 def test_page_command_and_manifest_agree():
