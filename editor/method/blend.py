@@ -129,9 +129,9 @@ class Blend:
             found = self.differences.region(index, threshold, self._limit(index))
             if found is not None and bool(found[1]):
                 return found[0]
-        mask = self._where_words_look(index)
-        self.worded[index] = mask is not None
-        return mask
+        found = self._where_words_look(index)
+        self.worded[index] = found is not None and bool(found[1])
+        return found[0] if self.worded[index] else None
 
     def _moved(self, index: int) -> torch.Tensor | None:
         """The same a step later; what was not localised when the blend began stays off. Waits for no device."""
@@ -139,14 +139,14 @@ class Blend:
         if before is None:
             return None
         if self.differences is None:
-            mask = self._where_words_look(index)
-            return before if mask is None else mask
-        if self.worded[index]:
+            now = self._where_words_look(index)
+        elif self.worded[index]:
             return before
-        mask, found = self.differences.region(index, self.request.blend_threshold, self._limit(index))
-        return torch.where(found, mask, before)
+        else:
+            now = self.differences.region(index, self.request.blend_threshold, self._limit(index))
+        return before if now is None else torch.where(now[1], now[0], before)
 
-    def _where_words_look(self, index: int) -> torch.Tensor | None:
+    def _where_words_look(self, index: int) -> tuple[torch.Tensor, torch.Tensor] | None:
         plan = self.plans[index]
         if self.maps is None or not self._by_words(plan):
             return None
@@ -168,7 +168,7 @@ class Blend:
             return (*found, *by_words)
         if plan.same:
             return ("blend off: the two prompts say the same thing",)
-        if kept is not None:
+        if kept is not None and bool(kept.any()):
             part = f"{self.request.kept_window:.0%}"
             return (*found, f"only the place changes: the main thing is kept on the first {part} of the steps")
         if self.region == "difference":

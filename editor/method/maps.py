@@ -119,23 +119,25 @@ def kept_levels(unet: UNet2DConditionModel, size: tuple[int, int]) -> tuple[int,
 def kept_mask(maps: Sequence[torch.Tensor | None], threshold: float, limit: float) -> torch.Tensor | None:
     """Where what is kept is, boolean (F, h, w): the mean of its `maps` (F, h, w), scaled anew, is above `threshold`.
 
-    None where that is no single region: there is no map, or the mask covers more than `limit` of the picture. A lower
-    threshold keeps more of it, and a rim of the old place.
+    Nowhere if that covers more than `limit` of the picture, which is no single region; None without a map. A lower
+    threshold keeps more of it, and a rim of the old place. Waits for no device.
     """
     if not maps or any(found is None for found in maps):
         return None
     mean = torch.stack(list(maps)).mean(0)
     mask = _normalised(mean, mean.shape[-2:]) > threshold
-    return None if mask.float().mean() > limit else mask
+    return mask & (mask.float().mean() <= limit)
 
 
-def change_mask(maps: Sequence[torch.Tensor | None], threshold: float, limit: float = FLAT) -> torch.Tensor | None:
-    """Where the edit may happen, boolean (F, h, w): one of the `maps` is above `threshold`.
+def change_mask(
+    maps: Sequence[torch.Tensor | None], threshold: float, limit: float = FLAT
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Where the edit may happen, boolean (F, h, w), and whether that is a region, boolean (); None without a map.
 
-    None when nothing is localised: no map, or the mask covers more than `limit` of the picture.
+    One of the `maps` is above `threshold` there; it is no region when it covers more than `limit` of the picture.
     """
     known = [found for found in maps if found is not None]
     if not known:
         return None
     mask = torch.stack(known).amax(0) > threshold
-    return None if mask.float().mean() > limit else mask
+    return mask, mask.float().mean() <= limit

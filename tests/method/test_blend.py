@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from editor.method import blend as blend_module
 from editor.method.blend import Blend
@@ -63,22 +64,22 @@ def test_odd_sides_halve_as_the_network_halves_them():
 def test_the_mask_joins_both_prompts_and_refuses_flat_maps():
     one, other = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8)
     one[:, :2, :2], other[:, 6:, 6:] = 1.0, 1.0
-    mask = change_mask([one, other], 0.3)
-    assert mask.sum() == 2 * 8
-    assert torch.equal(change_mask([one, None], 0.3), one > 0.3)
+    mask, found = change_mask([one, other], 0.3)
+    assert mask.sum() == 2 * 8 and found
+    assert torch.equal(change_mask([one, None], 0.3)[0], one > 0.3)
     assert change_mask([None, None], 0.3) is None
     assert change_mask([], 0.3) is None
-    assert change_mask([torch.ones(2, 8, 8)], 0.3) is None
-    assert change_mask([one, torch.rand(2, 8, 8) * 0.2 + 0.8], 0.3) is None
+    assert not change_mask([torch.ones(2, 8, 8)], 0.3)[1]
+    assert not change_mask([one, torch.rand(2, 8, 8) * 0.2 + 0.8], 0.3)[1]
 
 
 def test_a_new_setting_that_is_more_than_one_thing_concerns_the_whole_picture():
     found = torch.zeros(2, 8, 8)
     found[:, 4:] = 1.0  # the ground, say
-    assert change_mask([found], 0.3, 0.33) is None
-    assert change_mask([found], 0.3).float().mean() == 0.5
+    assert not change_mask([found], 0.3, 0.33)[1]
+    assert change_mask([found], 0.3)[0].float().mean() == 0.5 and change_mask([found], 0.3)[1]
     found[:, 6:] = 0.0  # a bench
-    assert change_mask([found], 0.3, 0.33).float().mean() == 0.25
+    assert change_mask([found], 0.3, 0.33)[0].float().mean() == 0.25 and change_mask([found], 0.3, 0.33)[1]
 
 
 @pytest.mark.parametrize(
@@ -156,14 +157,14 @@ def test_nothing_is_kept_unless_asked_for_and_told_from_the_words(target, values
 
 
 def test_a_word_that_looks_everywhere_keeps_nothing():
-    assert kept_mask([torch.ones(2, 8, 8)], 0.45, 0.33) is None
+    assert not kept_mask([torch.ones(2, 8, 8)], 0.45, 0.33).any()
     assert kept_mask([None], 0.45, 0.33) is None and kept_mask([], 0.45, 0.33) is None
     one, other = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8)
     one[:, 2:4, 2:4], other[:, 2:4, 2:6] = 1.0, 1.0
     # where one level alone is sure, half is above the threshold
     assert kept_mask([one, other], 0.45, 0.33).sum() == 2 * 8
     other[:, :] = 1.0  # each cell is at least half as strong as the strongest
-    assert kept_mask([one, other], 0.45, 0.33) is None
+    assert not kept_mask([one, other], 0.45, 0.33).any()
 
 
 @pytest.mark.parametrize(("layout", "size", "levels"), [("sd15", (64, 64), (2, 1)), ("demo", (24, 24), (1, 0))])
@@ -295,3 +296,30 @@ def test_a_run_keeps_the_main_thing_where_its_maps_show_it(monkeypatch):
     assert run.sampled.masks == (None,) and "the main thing is kept" in run.sampled.notes[0][0]
     assert torch.equal(run.sampled.latents[0][thing], run.trajectory.clean[thing])
     assert not torch.allclose(run.sampled.latents[0][~thing], run.trajectory.clean[~thing], atol=1e-3)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what brings a value from the device into the program, which would wait for it."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("region", ["attention", "difference"])
+@pytest.mark.parametrize("target", [SWAP, PLACE])
+def test_masks_that_move_wait_for_no_device(monkeypatch, region, target):
+    waited = []
+    update = blend_module.Blend.update
+
+    def watched(blend, step):
+        if step == blend.start:  # whether there is a region is asked once
+            return update(blend, step)
+        with NoWaiting():
+            update(blend, step)
+        waited.append(step)
+
+    monkeypatch.setattr(blend_module.Blend, "update", watched)
+    parts = tiny.components("demo")
+    run_edit(parts, ask(target, steps=5, kept_window=1.0, blend_region=region), parts.latents(2, 16))
+    assert len(waited) == 4
