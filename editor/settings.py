@@ -34,6 +34,11 @@ class Settings:
     models: tuple[str, ...] = setting(("demo",), "Models the page offers, comma-separated.")
     loras: Path = setting(ROOT / "assets" / "loras", "Folder of the LoRA files that the page offers.")
     device: str = setting("auto", "Where the model runs.", ("auto", "cpu", "cuda", "mps"))
+    devices: tuple[str, ...] = setting(
+        (),
+        "Devices that compute, one worker process each, comma-separated: auto (every CUDA device), cuda:0, mps, or "
+        "cpu:2 for two workers on the processor; empty for the one that EDITOR_DEVICE chooses.",
+    )
     dtype: str = setting(
         "auto", "Precision of the UNet; auto: half on CUDA, else full.", ("auto", "float16", "bfloat16", "float32")
     )

@@ -55,21 +55,33 @@ class Outcome:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Pulse:
+    """A sign of life of what computes on one slot."""
+
+    slot: str
+    age: float | None = None
+    """Seconds since it was last heard; None where none runs: not started yet, ended, or computing in a thread."""
+
+
 Report = Callable[[Progress | PreviewSaved], None]
 
 
 class Executor(Protocol):
     """Computes tasks, one at a time per slot."""
 
-    slots: tuple[str, ...]
-    """Names of the devices; one job runs on each at a time, over all servers that share the store."""
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the devices; one job runs on each at a time, over all servers that share the store. They may change
+        where machines come and go."""
+        ...
 
     def run(self, slot: str, task: Task, report: Report, stop: threading.Event) -> Outcome:
         """Compute `task` and return when nothing of it runs any more. `stop` asks to end early."""
         ...
 
-    def heartbeat_age(self) -> float | None:
-        """Seconds since the slowest live worker was heard; None when none is running."""
+    def pulses(self) -> tuple[Pulse, ...]:
+        """When the worker of every slot was last heard."""
         ...
 
     def close(self) -> None:

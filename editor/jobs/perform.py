@@ -23,7 +23,8 @@ from editor.events import (
     is_disk_full,
     is_out_of_memory,
 )
-from editor.jobs.executor import Ending, Outcome, PreviewSaved, Report, Task
+from editor.jobs.devices import SINGLE, lock_name
+from editor.jobs.executor import Ending, Outcome, PreviewSaved, Pulse, Report, Task
 from editor.jobs.timing import Timing
 from editor.media import write_preview
 from editor.request import EditRequest
@@ -50,7 +51,7 @@ class Performer:
         try:
             engine = self._load()
             emit = Reporter(task, report, stopped, self.preview_interval)
-            with device_lock(self.settings.data / f"{slot}.lock", stopped):
+            with device_lock(self.settings.data / f"{lock_name(slot)}.lock", stopped):
                 return Outcome(Ending.DONE, results=engine(task.folder, task.request, self.settings, emit))
         except Cancelled:
             return Outcome(Ending.STOPPED)
@@ -72,7 +73,7 @@ class InlineExecutor:
     It cannot be killed: a stop takes effect at the engine's next event, and a crash takes the server along.
     """
 
-    slots = ("device",)
+    slots = (SINGLE,)
 
     def __init__(self, engine: str, settings: Settings, timing: Timing) -> None:
         self._performer = Performer(engine, settings, timing.preview)
@@ -81,9 +82,9 @@ class InlineExecutor:
         """Compute `task` here and now."""
         return self._performer.run(slot, task, report, stop.is_set)
 
-    def heartbeat_age(self) -> float | None:
-        """There is no worker to listen to."""
-        return None
+    def pulses(self) -> tuple[Pulse, ...]:
+        """A thread of this process, which has no heartbeat."""
+        return (Pulse(SINGLE),)
 
     def close(self) -> None:
         """Nothing to end: the runner's stop signal reaches the engine at its next event."""

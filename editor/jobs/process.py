@@ -1,4 +1,4 @@
-"""The executor that owns a worker process: started at the first job, kept warm, killed and replaced when it must be."""
+"""The executor that owns worker processes: started at the first job, kept warm, killed and replaced when it must be."""
 
 import contextlib
 import logging
@@ -9,8 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 
-from editor.jobs.executor import Ending, Outcome, Report, Task
+from editor.jobs.devices import SINGLE, Device, devices
+from editor.jobs.executor import Ending, Outcome, Pulse, Report, Task
 from editor.jobs.timing import Timing
 from editor.jobs.wire import Beat, Message, Run, Setup, Stop, decode, encode
 from editor.settings import Settings
@@ -22,20 +25,26 @@ _LOOK = 0.1
 
 
 class ProcessExecutor:
-    """Runs tasks in one spawned Python process, which owns the device."""
+    """Runs tasks in spawned Python processes, one per device; each is started at the first job of its device.
 
-    slots = ("device",)
+    One that dies or falls silent takes the job it was computing with it, and no other.
+    """
 
     def __init__(self, engine: str, settings: Settings, timing: Timing) -> None:
-        self._setup = Setup(engine, settings, timing.beat, timing.preview)
+        self._posts = {
+            device.slot: Post(Setup(engine, _own(settings, device), timing.beat, timing.preview), device.env)
+            for device in devices(settings)
+        }
         self._timing = timing
-        self._lock = threading.Lock()
-        self._worker: Worker | None = None
-        self._closed = False
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The devices, as `EDITOR_DEVICES` names them."""
+        return tuple(self._posts)
 
     def run(self, slot: str, task: Task, report: Report, stop: threading.Event) -> Outcome:
-        """Compute `task` in the worker. One that does not stop within the grace time, or falls silent, is killed."""
-        worker = self._living()
+        """Compute `task` in the slot's worker. One that does not stop in time, or is silent, is killed."""
+        worker = self._posts[slot].living(self._timing.silence)
         if worker is None:
             return Outcome(Ending.LOST, message="the executor has been closed")
         worker.send(Run(slot, task))
@@ -59,35 +68,60 @@ class ProcessExecutor:
                 worker.kill()
                 return Outcome(Ending.LOST, message=f"the worker was silent for {self._timing.silence:g} s")
 
-    def heartbeat_age(self) -> float | None:
+    def pulses(self) -> tuple[Pulse, ...]:
+        """How long ago each device's worker was heard."""
+        return tuple(Pulse(slot, post.age()) for slot, post in self._posts.items())
+
+    def close(self) -> None:
+        """Kill the workers; no other is started."""
+        for post in self._posts.values():
+            post.close()
+
+
+def _own(settings: Settings, device: Device) -> Settings:
+    """The settings of one device's worker, which knows of no other."""
+    return replace(settings, device=device.kind, devices=() if device.slot == SINGLE else (device.slot,))
+
+
+class Post:
+    """The place of one worker process, which is filled when there is work."""
+
+    def __init__(self, setup: Setup, env: Mapping[str, str]) -> None:
+        self.setup = setup
+        self.worker: Worker | None = None
+        self._env = env
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def living(self, silence: float) -> "Worker | None":
+        """The worker; a new one if the last has ended or was silent for `silence` seconds. None when closed."""
+        with self._lock:
+            if self._closed:
+                return None
+            if self.worker is not None and (self.worker.gone.is_set() or self.worker.silent_for() > silence):
+                self.worker.kill()
+                self.worker = None
+            if self.worker is None:
+                self.worker = Worker(self.setup, self._env)
+            return self.worker
+
+    def age(self) -> float | None:
         """Seconds since the worker was heard; None when none is running."""
-        worker = self._worker
+        worker = self.worker
         return None if worker is None or worker.gone.is_set() else worker.silent_for()
 
     def close(self) -> None:
         """Kill the worker; no other is started."""
         with self._lock:
             self._closed = True
-            if self._worker is not None:
-                self._worker.kill()
-
-    def _living(self) -> "Worker | None":
-        """The worker, a new one if the last has ended; None when closed."""
-        with self._lock:
-            if self._closed:
-                return None
-            if self._worker is not None and self._worker.gone.is_set():
-                self._worker.kill()
-                self._worker = None
-            if self._worker is None:
-                self._worker = Worker(self._setup)
-            return self._worker
+            if self.worker is not None:
+                self.worker.kill()
 
 
 class Worker:
     """One worker process as the server sees it."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, env: Mapping[str, str]) -> None:
         self.gone = threading.Event()
         """Set when its pipe is closed; what it said before can still be received."""
         self._heard = time.monotonic()
@@ -97,7 +131,7 @@ class Worker:
             [sys.executable, "-m", "editor.jobs.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path), **env},
             start_new_session=True,  # Ctrl-C in a terminal is for the server; and kill() reaches the worker's children
         )
         log.debug("started worker process %d", self._process.pid)

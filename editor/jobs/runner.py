@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 
 class Runner:
-    """One thread per slot of the executor. `run_next` does the same in the caller's thread."""
+    """One thread per slot of the executor, also of those that come later; a slot that went has none. `run_next` does
+    the same in the caller's thread."""
 
     def __init__(self, claims: Claims, executor: Executor, settings: Settings, timing: Timing) -> None:
         self.claims = claims
@@ -28,12 +29,11 @@ class Runner:
         self._leaving = threading.Event()
         self._wake = threading.Event()
         self._watches: dict[str, Watch] = {}
-        self._threads = [threading.Thread(target=self._serve, args=(slot,), daemon=True) for slot in executor.slots]
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
 
     def start(self) -> None:
         """Begin to work."""
-        for thread in self._threads:
-            thread.start()
+        self._keeper.start()
 
     def wake(self) -> None:
         """A job may be waiting: look now."""
@@ -54,11 +54,11 @@ class Runner:
 
     def alive(self) -> bool:
         """Whether jobs are being taken."""
-        return not self._leaving.is_set() and all(thread.is_alive() for thread in self._threads)
+        return not self._leaving.is_set() and self._keeper.is_alive()
 
-    def busy(self) -> bool:
-        """Whether this server runs a job now."""
-        return bool(self._watches)
+    def busy(self, slot: str) -> bool:
+        """Whether this server runs a job on `slot` now."""
+        return slot in self._watches
 
     def run_next(self, slot: str) -> bool:
         """Run the first waiting job on `slot`, to its end. False when there is none or the slot is taken."""
@@ -75,9 +75,19 @@ class Runner:
             del self._watches[slot]
         return True
 
-    def _serve(self, slot: str) -> None:
-        """Thread: work until told to leave. No failure of one job may end it."""
+    def _keep(self) -> None:
+        """Thread: see that every slot is served."""
+        serving: dict[str, threading.Thread] = {}
         while not self._leaving.is_set():
+            for slot in self.executor.slots:
+                if slot not in serving or not serving[slot].is_alive():
+                    serving[slot] = threading.Thread(target=self._serve, args=(slot,), daemon=True)
+                    serving[slot].start()
+            self._leaving.wait(self.timing.poll)
+
+    def _serve(self, slot: str) -> None:
+        """Thread: work until told to leave, or until the slot is gone. No failure of one job may end it."""
+        while not self._leaving.is_set() and slot in self.executor.slots:
             try:
                 worked = self.run_next(slot)
             except Exception:

@@ -17,14 +17,14 @@ from typing import Self
 from editor.events import EditError, EditResult
 from editor.jobs import files
 from editor.jobs.claims import Claims
-from editor.jobs.executor import Executor
+from editor.jobs.executor import Executor, Pulse
 from editor.jobs.intake import Intake, check_disk, check_owner, check_request
 from editor.jobs.janitor import Janitor
 from editor.jobs.process import ProcessExecutor
 from editor.jobs.runner import Runner
 from editor.jobs.store import Store
 from editor.jobs.timing import Timing
-from editor.jobs.view import Health, JobView
+from editor.jobs.view import Health, JobView, WorkerHealth
 from editor.request import EditRequest
 from editor.settings import Settings
 
@@ -60,9 +60,9 @@ class JobService:
         self.settings = settings
         self.timing = timing or Timing()
         files.prepare(settings.data)
-        self.store = Store(settings.data)
-        self.intake = Intake(settings)
         self.executor = executor or ProcessExecutor(engine, settings, self.timing)
+        self.store = Store(settings.data, devices=lambda: len(self.executor.slots))
+        self.intake = Intake(settings)
         self.runner = Runner(Claims(self.store, self.timing.lease), self.executor, settings, self.timing)
         self.janitor = Janitor(self.store, settings, self.timing)
         self._stopping = threading.Event()
@@ -74,7 +74,7 @@ class JobService:
         return self
 
     def stop(self) -> None:
-        """Take no new jobs, hand the running one back to the queue, end the worker. Returns within 10 seconds."""
+        """Take no new jobs, hand running ones back to the queue, end the workers. Returns within 10 seconds."""
         self._stopping.set()
         self.runner.stop()
         self.janitor.stop()
@@ -165,20 +165,24 @@ class JobService:
     def health(self) -> Health:
         """The server's health, from the worker's heartbeat, the queue and the disk."""
         queued, running = self.store.counts()
-        beat = self.executor.heartbeat_age()
+        workers = tuple(self._worker_health(pulse) for pulse in self.executor.pulses())
+        states = {worker.state for worker in workers}
         free = files.free_mb(self.settings.data)
-        alive = self.runner.alive()
-        silent = beat is not None and beat > self.timing.silence
-        busy = "busy" if self.runner.busy() else "idle"
         return Health(
-            ok=alive and not silent,
-            worker="stopped" if not alive else "silent" if silent else busy,
-            heartbeat_age=beat,
+            ok=bool(states & {"idle", "busy"}),
+            worker=next((state for state in ("busy", "idle", "silent") if state in states), "stopped"),
+            workers=workers,
             queued=queued,
             running=running,
             free_disk_mb=free,
             accepting=not self._stopping.is_set() and free >= self.settings.disk_floor_mb,
         )
+
+    def _worker_health(self, pulse: Pulse) -> WorkerHealth:
+        silent = pulse.age is not None and pulse.age > self.timing.silence
+        working = "busy" if self.runner.busy(pulse.slot) else "idle"
+        state = "stopped" if not self.runner.alive() else "silent" if silent else working
+        return WorkerHealth(pulse.slot, state, pulse.age)
 
 
 def stop_on_sigterm(service: JobService) -> None:

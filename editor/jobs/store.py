@@ -10,6 +10,7 @@ import json
 import secrets
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from editor.settings import Settings
 class Store:
     """What visitors can do: ask for a place, look, cancel, delete."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, devices: Callable[[], int] = lambda: 1) -> None:
         self.data = data
+        self.devices = devices
+        """How many devices compute now."""
         self.database = Database(data / "jobs.sqlite")
 
     def close(self) -> None:
@@ -131,6 +134,8 @@ class Store:
             total=row["total"],
             seconds_left=row["seconds_left"],
             message=row["message"],
+            device=row["slot"],
+            devices=self.devices(),
             position=self._position(row) if state is JobState.QUEUED else None,
             stopping=state is JobState.RUNNING and bool(row["stop"]),
             clip=clip if clip.is_file() else None,

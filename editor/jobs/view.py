@@ -46,6 +46,10 @@ class JobView:
     """For the whole edit; None when unknown."""
     message: str = ""
     """A sentence for a person about the present moment, e.g. that the job was started again. May be empty."""
+    device: str | None = None
+    """The device it runs or last ran on; None while it waits."""
+    devices: int = 1
+    """How many devices compute for this server now."""
     position: int | None = None
     """Place among the waiting jobs, 1 = next; None when the job does not wait."""
     stopping: bool = False
@@ -63,14 +67,24 @@ class JobView:
 
 
 @dataclass(frozen=True)
+class WorkerHealth:
+    """One device and what computes on it."""
+
+    device: str
+    state: str
+    """`idle` (not started yet, or waiting), `busy`, `silent` (no heartbeat) or `stopped`."""
+    heartbeat_age: float | None
+    """Seconds since the worker was last heard; None when none is running."""
+
+
+@dataclass(frozen=True)
 class Health:
-    """Whether this server can work. `ok` is what `/healthz` answers."""
+    """Whether this server can work. `ok` is what `/healthz` answers: true while at least one worker can compute."""
 
     ok: bool
     worker: str
-    """`idle` (none started yet, or waiting), `busy`, `silent` (no heartbeat) or `stopped`."""
-    heartbeat_age: float | None
-    """Seconds since the worker process was last heard; None when none is running."""
+    """The state of all workers in a word: `stopped` or `silent` when none can compute, `busy` when one does."""
+    workers: tuple[WorkerHealth, ...]
     queued: int
     running: int
     free_disk_mb: int

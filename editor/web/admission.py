@@ -21,14 +21,16 @@ CGROUP = Path("/sys/fs/cgroup")
 class Admission:
     """Refuses edits that would outlast the time limit or the memory of this machine, and says what would fit."""
 
-    def __init__(self, pace: Pace, settings: Settings) -> None:
+    def __init__(self, pace: Pace, settings: Settings, devices: int = 1) -> None:
         self._pace = pace
         self._settings = settings
+        self._devices = devices  # edits that may share this machine's memory
 
     def __call__(self, request: EditRequest, frames: int) -> None:
         """Raise `EditError` when `request` on `frames` frames cannot finish here."""
         cost = self._pace.cost(request, frames)
         left = None if self._pace.on_gpu else free_memory_gb()
+        left = None if left is None else left / self._devices
         if left is not None and cost.memory_gb > left:
             raise EditError(
                 f"This edit needs about {cost.memory_gb:.1f} GB of memory and {left:.1f} GB are free here. "

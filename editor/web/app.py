@@ -47,7 +47,7 @@ class WebApp:
         os.environ["FORWARDED_ALLOW_IPS"] = ""
         self.network = Network(self.settings)
         self.pace = Pace(self.settings.data, cuda=_has_cuda(self.settings))
-        service.admit = Admission(self.pace, self.settings)
+        service.admit = Admission(self.pace, self.settings, len(service.executor.slots))
         shipped = load_examples(examples) if examples else load_examples()
         self.desk = Desk(service, self.pace, shipped)
         self.blocks = Page(self.desk).build()
@@ -124,4 +124,6 @@ class QueuedEvents:
 
 def _has_cuda(settings: Settings) -> bool:
     """Whether edits will probably run on an NVIDIA card; only the first guess of a duration depends on it."""
-    return settings.device == "cuda" or (settings.device == "auto" and Path("/proc/driver/nvidia/version").exists())
+    asked = settings.devices or (settings.device,)
+    present = "auto" in asked and Path("/proc/driver/nvidia/version").exists()
+    return present or any(name.startswith("cuda") for name in asked)

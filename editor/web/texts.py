@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from editor.events import Stage
 from editor.jobs import JobState
+from editor.jobs.devices import SINGLE
 from editor.request import PRESETS as ALL_PRESETS
 
 TITLE = "Recast"
@@ -85,6 +86,12 @@ def ordinal_place(position: int) -> str:
     if position <= 1:
         return "Next in line"
     return f"{position - 1} ahead of you"
+
+
+def device(name: str, count: int) -> str:
+    """The device that computes an edit, and how many there are."""
+    name = "this server" if name == SINGLE else name
+    return f"{name}, the only one" if count <= 1 else f"{name}, one of {count}"
 
 
 def preset_title(name: str) -> str:

@@ -71,7 +71,7 @@ def page_view(job: JobView) -> Json:
         "error": job.error,
         "results": [_result(job, n, result) for n, result in enumerate(job.results)],
         "targets": list(asked.targets),
-        "settings": list(asked.settings),
+        "settings": [*asked.settings, *_device_rows(job)],
     }
 
 
@@ -98,6 +98,11 @@ def _asked(stored: str) -> Asked:
 def unknown_view(job_id: str, message: str) -> Json:
     """What the page shows for a job that cannot be shown."""
     return {"id": job_id, "state": "unknown", "final": True, "title": "Not here", "error": message}
+
+
+def _device_rows(job: JobView) -> list[list[str]]:
+    """Where it runs or ran, once that is known."""
+    return [["Device", texts.device(job.device, job.devices)]] if job.device else []
 
 
 def _preview(job: JobView) -> str | None:

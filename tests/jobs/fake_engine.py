@@ -1,6 +1,7 @@
 """An engine without a model. What it does is written in the request's source prompt, as words:
 
-`steps=8` emits so many steps; `gate` waits in every step, stoppable, until the file `<data>/gate` exists;
+`steps=8` emits so many steps, `at=decode` calls them another stage than `edit`; `gate` waits
+in every step, stoppable, until the file `<data>/gate` exists;
 `crash`, `crash-once`, `hang`, `freeze`, `freeze-once`, `noise`, `raise`, `refuse`, `memory`, `nothing` and `outside`
 misbehave.
 It writes down when it begins and ends in `<data>/device.log`, and OVERLAP if somebody else was on the device.
@@ -25,15 +26,16 @@ SMALL = np.zeros((2, 16, 16, 3), np.uint8)
 def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> tuple[EditResult, ...]:
     words = request.source.split()
     steps = next((int(word[6:]) for word in words if word.startswith("steps=")), 3)
+    stage = next((Stage(word[3:]) for word in words if word.startswith("at=")), Stage.EDIT)
     assert (job_dir / "clip.mp4").is_file()
-    mark = OnDevice(settings.data, job_dir)
+    mark = OnDevice(settings, job_dir)
     try:
         for step in range(steps):
-            emit(Progress(Stage.EDIT, step, steps, float(steps - step), "Editing."))
+            emit(Progress(stage, step, steps, float(steps - step), "Editing."))
             emit(Preview(0, step, steps, SMALL, SMALL + step))
             misbehave(words, settings.data)
             while "gate" in words and not (settings.data / "gate").exists():
-                emit(Progress(Stage.EDIT, step, steps, float(steps - step), "Editing."))
+                emit(Progress(stage, step, steps, float(steps - step), "Editing."))
                 time.sleep(0.02)
         emit(Progress(Stage.WRITE, 1, 1))
     finally:
@@ -76,11 +78,11 @@ def write(folder: Path, target: str) -> EditResult:
 
 
 class OnDevice:
-    """Notices when two runs are on the device at the same time, in whatever processes."""
+    """Notices when two runs are on one device at the same time, in whatever processes."""
 
-    def __init__(self, data: Path, job_dir: Path) -> None:
-        self.log = data / "device.log"
-        self.holder = data / "device.holder"
+    def __init__(self, settings: Settings, job_dir: Path) -> None:
+        self.log = settings.data / "device.log"
+        self.holder = settings.data / f"{''.join(settings.devices).replace(':', '-') or 'device'}.holder"
         self.name = job_dir.parent.name
         if self.holder.exists() and alive(int(self.holder.read_text())):
             self.write("OVERLAP")

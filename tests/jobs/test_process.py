@@ -17,7 +17,7 @@ from tests.jobs.fake_engine import alive
 
 
 def worker_pid(service):
-    return service.executor._worker._process.pid
+    return service.executor._posts["device"].worker._process.pid
 
 
 def begun(house, job):
@@ -26,7 +26,7 @@ def begun(house, job):
 
 def test_the_worker_starts_at_the_first_job_and_stays_warm(house):
     service = house.service().start()
-    assert service.health().ok and service.health().heartbeat_age is None, "no worker before there is work"
+    assert service.health().ok and service.health().workers[0].heartbeat_age is None, "no worker before there is work"
     workers = set()
     for _ in range(3):
         job = house.submit(service)
@@ -34,7 +34,7 @@ def test_the_worker_starts_at_the_first_job_and_stays_warm(house):
         workers.add(done.results[0].summary["worker"])
     assert len(workers) == 1 and workers != {os.getpid()}
     health = service.health()
-    assert health.ok and health.worker == "idle" and health.heartbeat_age is not None
+    assert health.ok and health.worker == "idle" and health.workers[0].heartbeat_age is not None
     pid = worker_pid(service)
     service.stop()
     assert not alive(pid)
@@ -84,7 +84,7 @@ def test_a_worker_killed_while_idle_is_replaced(house):
     wait_until(service, house.submit(service), JobState.DONE)
     killed = worker_pid(service)
     os.kill(killed, signal.SIGKILL)
-    wait_for(lambda: service.health().heartbeat_age is None)
+    wait_for(lambda: service.health().workers[0].heartbeat_age is None)
     assert service.health().ok
     wait_until(service, house.submit(service), JobState.DONE)
     assert worker_pid(service) != killed
@@ -165,7 +165,8 @@ def test_stopping_the_service_ends_the_worker_and_hands_the_job_back(house):
 
 def test_an_engine_that_cannot_be_imported_fails_the_job(house):
     service = house.service()
-    service.executor._setup = dataclasses.replace(service.executor._setup, engine="tests.jobs.missing:run")
+    post = service.executor._posts["device"]
+    post.setup = dataclasses.replace(post.setup, engine="tests.jobs.missing:run")
     service.start()
     job = house.submit(service)
     failed = wait_until(service, job, JobState.FAILED)

@@ -287,7 +287,7 @@ def test_health(house):
     wait_until(service, job, JobState.RUNNING)
     health = service.health()
     assert (health.ok, health.worker, health.queued, health.running) == (True, "busy", 1, 1)
-    assert health.accepting and health.free_disk_mb > 0 and health.heartbeat_age is None
+    assert health.accepting and health.free_disk_mb > 0 and health.workers[0].heartbeat_age is None
 
 
 def test_an_event_that_lends_the_device_can_run_the_next_job_itself(house):

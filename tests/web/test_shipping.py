@@ -19,6 +19,7 @@ from editor.settings import ROOT, Settings
 from tests.web.serving import free_port
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SETTINGS = (ROOT / "editor/jobs/README.md").read_text(encoding="utf-8")
 FRONT = README.split("---")[1]
 REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -52,8 +53,8 @@ def test_no_file_is_too_large_for_the_hub():
 
 def test_the_readme_lists_every_setting_with_its_default():
     for f in fields(Settings):
-        row = re.search(rf"^\| `EDITOR_{f.name.upper()}` \| (?:`([^`]*)`)? *\| (.*) \|$", README, re.MULTILINE)
-        assert row, f"README.md does not list EDITOR_{f.name.upper()}"
+        row = re.search(rf"^\| `EDITOR_{f.name.upper()}` \| (?:`([^`]*)`)? *\| (.*) \|$", SETTINGS, re.MULTILINE)
+        assert row, f"editor/jobs/README.md does not list EDITOR_{f.name.upper()}"
         assert row[2].startswith(f.metadata["help"])
         default = Settings.from_env({f"EDITOR_{f.name.upper()}": row[1] or ""})
         assert getattr(default, f.name) == getattr(Settings(), f.name) or f.name == "data"
