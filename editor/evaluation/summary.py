@@ -6,6 +6,8 @@ from math import log2
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from editor.evaluation.records import Record
 from editor.evaluation.tasks import KINDS
 
@@ -22,18 +24,53 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
     colour and look edits. `identification`: share of right answers by kind. `temporal_error`: all edits.
     `unet_evaluations_per_frame`: of one edit by itself.
     """
-    exact = [r for r in records if r.kind in EXACT]
+    judged = {metric: mean(values(records, metric).values()) for metric in JUDGED}
     return {
-        "psnr": _mean(exact, "psnr"),
-        "ssim": _mean(exact, "ssim"),
-        "unchanged_psnr": _mean(records, "unchanged_psnr"),
-        "changed_psnr": _mean([r for r in records if r.kind == "color"], "changed_psnr"),
-        "sharpness": _mean(exact, "sharpness"),
-        "color_error": _mean(exact, "color_error"),
-        "identification": {kind: mean(float(r.right) for r in records if r.kind == kind) for kind in KINDS},
+        **judged,
+        "identification": {kind: mean(values(records, kind).values()) for kind in KINDS},
         "temporal_error": _mean(records, "temporal_error"),
         "unet_evaluations_per_frame": mean(r.unet_evaluations_per_frame for r in records),
     }
+
+
+JUDGED: Mapping[str, tuple[str, ...]] = {
+    "psnr": EXACT,
+    "ssim": EXACT,
+    "unchanged_psnr": KINDS,
+    "changed_psnr": ("color",),
+    "sharpness": EXACT,
+    "color_error": EXACT,
+}
+"""Measure -> the kinds of edits whose mean is said of it; all kinds where a measure is not named."""
+
+
+def values(records: Sequence[Record], column: str) -> dict[str, float]:
+    """What every task says of a measure of `JUDGED` or `METRICS`, or of a kind of edit (1: recognised), by task."""
+    if column in KINDS:
+        return {r.task: float(r.right) for r in records if r.kind == column}
+    known = {r.task: r.metrics.get(column) for r in records if r.kind in JUDGED.get(column, KINDS)}
+    return {task: value for task, value in known.items() if value is not None}
+
+
+RESAMPLED = 2000
+
+
+def interval(by_task: Mapping[str, float], level: float = 0.95) -> tuple[float, float] | None:
+    """Between which two numbers the mean over tasks lies: the percentile bootstrap (Efron 1979), over clips.
+
+    Edits of one clip go together, since they share what is hard about it: whole clips are drawn again, with the same
+    random numbers every time. None for fewer than three clips.
+    """
+    clips: dict[str, list[float]] = {}
+    for task, value in by_task.items():
+        clips.setdefault(task.rpartition("-")[2], []).append(value)
+    if len(clips) < 3:
+        return None
+    sums, counts = (np.array([measure(found) for found in clips.values()], float) for measure in (sum, len))
+    drawn = np.random.default_rng(0).integers(0, len(clips), (RESAMPLED, len(clips)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def details(records: Sequence[Record]) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from editor.evaluation.configurations import by_gain
 from editor.evaluation.metrics import METRICS
 from editor.evaluation.pictures import Results
 from editor.evaluation.records import Record
-from editor.evaluation.summary import details, goals, mean, score, summarise
+from editor.evaluation.summary import details, goals, interval, mean, score, summarise, values
 from editor.evaluation.tasks import KINDS, Task
 from editor.request import PRESETS
 
@@ -80,15 +80,18 @@ def _values(records: Sequence[Record]) -> dict[str, float | None]:
 
 def _cells(records: Sequence[Record], columns: Iterable[str]) -> list[Cell]:
     """One configuration's numbers. A measure that is younger than some of the records says so."""
-    values = _values(records)
-    return [_cell(values[key], records, key) for key in columns]
+    found = _values(records)
+    return [_cell(found[key], records, key) for key in columns]
 
 
 def _cell(value: float | None, records: Sequence[Record], key: str) -> Cell:
     known = sum(key in record.metrics for record in records) if key in METRICS else len(records)
     if not known and records:
         return Cell("not measured")
-    return Cell(_number(value), "" if known == len(records) else f"{known} of {len(records)}")
+    sure = interval(values(records, key)) if key in METRICS or key in KINDS else None
+    notes = [] if sure is None else [" to ".join(map(_number, sure))]
+    notes += [] if known == len(records) else [f"{known} of {len(records)}"]
+    return Cell(_number(value), ", ".join(notes))
 
 
 def comparison(results: Results, about: Mapping[str, str]) -> Section:
@@ -101,7 +104,8 @@ def comparison(results: Results, about: Mapping[str, str]) -> Section:
         for name, records in results.items()
     ]
     head = ("configuration", "tasks", *(COLUMNS[key] for key in columns))
-    return Section("Presets and what they are compared with", head=head, rows=rows)
+    text = "The small numbers below a mean: between which two it lies with 95 % confidence, over clips (bootstrap)."
+    return Section("Presets and what they are compared with", text if rows else "", head=head, rows=rows)
 
 
 def ablations(results: Results, about: Mapping[str, str], preset_of: Mapping[str, str]) -> Section:
@@ -112,11 +116,17 @@ def ablations(results: Results, about: Mapping[str, str], preset_of: Mapping[str
         both = [task for task in changed if task in plain]
         if both:
             ours, theirs = (_values([records[task] for task in both]) for records in (changed, plain))
-            change = [Cell(_difference(ours[key], theirs[key])) for key in CHANGES]
+            change = [
+                _change(ours[key], theirs[key], *([r[t] for t in both] for r in (changed, plain)), key)
+                for key in CHANGES
+            ]
             rows.append(_row(name, Cell(name, about.get(name, "")), Cell(str(len(both))), *change))
-    text = "Differences from the preset on the same tasks; of errors, less is better." if rows else ""
+    text = (
+        "Differences from the preset on the same tasks; of errors, less is better. “Cannot be told apart”: clips drawn "
+        "again at random from these (bootstrap, 95 %) give differences in both directions."
+    )
     head = ("configuration", "tasks", *(COLUMNS[key] for key in CHANGES))
-    return Section("With one thing changed", text, head=head, rows=rows)
+    return Section("With one thing changed", text if rows else "", head=head, rows=rows)
 
 
 def goals_reached(results: Results) -> Section:
@@ -166,10 +176,10 @@ def search(searched: Sequence[Mapping[str, Any]]) -> Section:
     keys = [key for key in COLUMNS if key in KINDS or any(key in row["summary"] for row in searched)]
     rows = []
     for row in sorted(searched, key=by_gain):
-        values = {**row["summary"], **row["summary"]["identification"]}
+        found = {**row["summary"], **row["summary"]["identification"]}
         fields = ", ".join(f"{k} {v}" for k, v in row["fields"].items()) or "unchanged"
         gained = [Cell("–" if gain is None else f"{gain:+.2f}") for gain in row["gains"].values()]
-        numbers = [Cell(_number(values[key]) if key in values else "not measured") for key in keys]
+        numbers = [Cell(_number(found[key]) if key in found else "not measured") for key in keys]
         name = Cell(row["name"], f"{row['preset']}: {fields}")
         rows.append(_row(row["name"], name, Cell(str(row["tasks"])), *gained, *numbers))
     text = (
@@ -202,12 +212,19 @@ def single_tasks(records: Sequence[Record], tasks: Sequence[Task]) -> Section:
     return Section("Every task of balanced", head=head, rows=rows)
 
 
+def _change(ours: float | None, theirs: float | None, changed: list[Record], plain: list[Record], key: str) -> Cell:
+    """A difference of means, and whether it is more than chance: the interval of what differs task by task."""
+    if ours is None or theirs is None:
+        return Cell("–")
+    before = values(plain, key)
+    differing = {task: value - before[task] for task, value in values(changed, key).items() if task in before}
+    sure = interval(differing) if key in METRICS or key in KINDS else None
+    unsure = sure is not None and sure[0] <= 0 <= sure[1]
+    return Cell(f"{ours - theirs:+.2f}", "cannot be told apart" if unsure else "")
+
+
 def _row(name: str, *cells: Cell) -> Row:
     return Row(cells, preset=name in PRESETS)
-
-
-def _difference(ours: float | None, theirs: float | None) -> str:
-    return "–" if ours is None or theirs is None else f"{ours - theirs:+.2f}"
 
 
 def _number(value: float | None) -> str:

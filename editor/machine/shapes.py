@@ -5,16 +5,22 @@ They make noise, not pictures, but load, run, cost and fail exactly as trained o
 
 import json
 import shutil
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from editor.diffusion.catalog import read_json
+from editor.diffusion.kernels import SDPA
 from editor.diffusion.layouts import BETAS, LAYOUTS, Layout
+from editor.method.attention import EditStep, attached, processors_for
 from editor.settings import ROOT
 
 TOKENIZER = ROOT / "assets" / "demo_model" / "tokenizer"
@@ -74,6 +80,57 @@ def meta_parts(shape: str) -> tuple[UNet2DConditionModel, AutoencoderKL]:
     """The shape's UNet and VAE without memory for weights: enough to count operations."""
     with torch.device("meta"):
         return UNet2DConditionModel(**layout(shape).unet), AutoencoderKL(**layout(shape).vae)
+
+
+class Allocated(TorchDispatchMode):
+    """Counts the bytes of tensors that are alive while it is on; `peak` is the most there were at once.
+
+    It counts what PyTorch's own allocator is asked for. Workspaces inside kernels are beside it.
+    """
+
+    def __init__(self, known: Iterable[torch.Tensor] = ()) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._seen = {tensor.untyped_storage()._cdata for tensor in known}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204 - as torch declares it
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_iter(result):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._seen:
+            self._seen.add(key)
+            self.now += size
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._gone, key, size)
+
+    def _gone(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self.now -= size
+
+
+def counted_peak(shape: str, rows: int, frames: int, cells: int, dtype: torch.dtype) -> int:
+    """Bytes beyond the weights that one UNet call of `rows` x `frames` latents of `cells` per side holds at its peak.
+
+    With attention across frames as the presets have it. Counted with tensors that have a shape and no content.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with FakeTensorMode(), torch.no_grad():
+            unet = UNet2DConditionModel(**layout(shape).unet).eval().requires_grad_(False)
+            latents = torch.zeros(rows * frames, unet.config.in_channels, cells, cells)
+            text = torch.zeros(rows, 77, unet.config.cross_attention_dim)
+            counting = Allocated([*unet.parameters(), *unet.buffers(), latents, text])
+            with attached(unet, processors_for(unet, SDPA, "sparse", "paper")), counting:
+                unet(latents, 1, encoder_hidden_states=text, cross_attention_kwargs={"edit": EditStep(frames)})
+    finally:
+        torch.set_default_dtype(before)
+    return counting.peak
 
 
 def _filled(make: Any, seed: int) -> Any:  # noqa: ANN401 - a module's class and an instance of it

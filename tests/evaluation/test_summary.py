@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from editor.evaluation.summary import GOALS, details, gains, goals, overall, score, summarise
+from editor.evaluation.summary import GOALS, details, gains, goals, interval, overall, score, summarise
 from tests.evaluation.test_records import METRICS, record
 
 
-def one(kind, right=True, cost=10.0, **metrics):
+def one(kind, right=True, cost=10.0, clip=1, **metrics):
     values = {**METRICS, **metrics}
     if kind == "look":
         values |= {"unchanged_psnr": None, "changed_psnr": None}
-    return record(kind=kind, task=f"{kind}-1", right=right, metrics=values, stage_unet_evaluations={"edit": cost})
+    return record(kind=kind, task=f"{kind}-{clip}", right=right, metrics=values, stage_unet_evaluations={"edit": cost})
 
 
 RECORDS = [
     one("color", psnr=20.0, unchanged_psnr=30.0, changed_psnr=10.0, temporal_error=1.0),
-    one("color", right=False, psnr=22.0, unchanged_psnr=32.0, changed_psnr=14.0, temporal_error=2.0),
+    one("color", right=False, clip=2, psnr=22.0, unchanged_psnr=32.0, changed_psnr=14.0, temporal_error=2.0),
     one("look", psnr=15.0, temporal_error=3.0),
     one("place", psnr=5.0, unchanged_psnr=25.0, changed_psnr=4.0, temporal_error=6.0, cost=20.0),
 ]
@@ -142,3 +142,14 @@ def test_what_was_not_measured_is_not_reached_and_not_missed():
     assert all(goal.reached is None and goal.value is None for goal in goals({}))
     without = summaries(balanced={"psnr": None})
     assert [goal.reached for goal in goals(without)].count(None) == 1
+
+
+def test_an_interval_is_over_clips_and_holds_the_mean():
+    """Ten clips with 0 or 1: the interval of a share is about two standard errors, sqrt(0.25 / 10), to either side."""
+    apart = {f"color-{i:02d}": float(i % 2) for i in range(10)}
+    low, high = interval(apart)
+    assert low == pytest.approx(0.2, abs=0.05) and high == pytest.approx(0.8, abs=0.05)
+    assert interval(apart) == (low, high), "the same numbers every time"
+    doubled = {f"{kind}-{i:02d}": float(i % 2) for i in range(10) for kind in ("color", "place")}
+    assert interval(doubled) == (low, high), "more edits of the same clips say no more"
+    assert interval({"color-01": 1.0, "color-02": 2.0}) is None
