@@ -141,7 +141,7 @@ def test_requirements_are_pinned_and_complete():
     wanted |= {"starlette", "uvicorn", "fastapi", "pydantic"}
     runs, tests = _pins("requirements.txt"), _pins("requirements-dev.txt")
     assert wanted <= set(runs)
-    assert {"pytest", "playwright", "ruff"} == set(tests)
+    assert {"pytest", "pytest-xdist", "playwright", "ruff"} == set(tests)
 
 
 def test_everything_that_runs_is_locked_with_hashes():
@@ -150,7 +150,7 @@ def test_everything_that_runs_is_locked_with_hashes():
     assert {name: locked.get(name) for name in runs if name != "torch"} == {
         n: v for n, v in runs.items() if n != "torch"
     }
-    assert not {"torch", "pytest", "playwright", "ruff"} & set(locked)
+    assert not {"torch", *_pins("requirements-dev.txt")} & set(locked)
     entries = re.split(r"\n(?=[a-z])", (ROOT / "requirements.lock").read_text())[1:]
     assert len(entries) == len(locked) and all("--hash=sha256:" in entry for entry in entries)
 
