@@ -16,8 +16,10 @@ from editor.evaluation.records import (
     rounded,
     same_settings,
 )
+from editor.evaluation.summary import summarise
 from editor.evaluation.tasks import load_tasks
 from editor.request import EditRequest
+from editor.settings import ROOT
 
 TASK = load_tasks("report", 4)[0]
 METRICS = {
@@ -183,3 +185,53 @@ def test_the_committed_results_are_of_the_present_settings():
             assert same_settings(kept.settings, wanted), (
                 f"{kept.configuration}: measure anew, its settings have changed"
             )
+
+
+COLUMNS = {
+    "`balanced`": "balanced",
+    "`fast`": "fast",
+    "`paper`": "paper",
+    "`paper`, guidance 1.5": "paper_tuned",
+    "clip untouched": "untouched",
+    "right answer after the round trip": "truth_round_trip",
+}
+"""Columns of the published tables and whose numbers they are."""
+ROWS = {
+    "psnr of the part that must stay": ("unchanged_psnr", "{:.1f} dB"),
+    "psnr of the changed part": ("changed_psnr", "{:.1f} dB"),
+    "psnr": ("psnr", "{:.1f} dB"),
+    "recognised": ("identification", ""),
+    "temporal error": ("temporal_error", "{:.1f}"),
+    "sharpness": ("sharpness", "{:.2f}"),
+    "colour error": ("color_error", "{:.1f}"),
+    "unet evaluations": ("unet_evaluations_per_frame", "{:.0f}"),
+}
+"""How a row of them begins, its measure and its format."""
+
+
+def published(text):
+    """(row, column, cell) of every table of results in a README, empty cells left out."""
+    columns = ()
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        if cells[1:] and set(cells[1:]) <= set(COLUMNS):
+            columns = cells[1:]
+        elif not cells:
+            columns = ()
+        elif columns and not cells[1].startswith("---"):
+            yield from ((cells[0], name, cell) for name, cell in zip(columns, cells[1:], strict=True) if cell)
+
+
+@pytest.mark.parametrize("name", ["README.md", "editor/evaluation/README.md"])
+def test_published_tables_are_the_committed_results(name):
+    found = list(published((ROOT / name).read_text(encoding="utf-8")))
+    assert len(found) > 8
+    for row, column, cell in found:
+        key, form = next(value for start, value in ROWS.items() if row.lower().startswith(start))
+        summary = summarise(list(Store(COMMITTED).read(COLUMNS[column]).values()))
+        if key == "identification":
+            shares = [f"{100 * share:.0f}" for share in summary[key].values()]
+            expected = f"{shares[0]} %" if len(set(shares)) == 1 else " / ".join(shares) + " %"
+        else:
+            expected = form.format(summary[key])
+        assert cell == expected, f"{name}: {row}, {column}"
