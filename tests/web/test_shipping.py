@@ -95,7 +95,7 @@ def walk(path):
 def test_the_container_is_pinned_and_runs_as_an_ordinary_user():
     done = instructions()
     base = dict(done)["FROM"]
-    assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", base)
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base)
     assert ("USER", "recast") in done and any("--uid 1000" in rest for what, rest in done if what == "RUN")
     assert dict(done)["EXPOSE"] == "7860" and dict(done)["CMD"] == '["python", "app.py"]'
     assert "/healthz" in dict(done)["HEALTHCHECK"] and 'CMD ["' in dict(done)["HEALTHCHECK"]
