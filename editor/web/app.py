@@ -2,10 +2,12 @@
 
 import logging
 import os
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.state_holder import SessionState, StateHolder
 from starlette.middleware import Middleware
 
 from editor.jobs import JobService, temporary_folder
@@ -43,6 +45,8 @@ class WebApp:
         self.settings = service.settings
         # Gradio reads this when components are made; its own default is shared with every other app of the machine.
         os.environ["GRADIO_TEMP_DIR"] = str(temporary_folder(self.settings))
+        # Gradio sums up all events so far after each one, with pandas, for a page that is closed here.
+        os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
         # uvicorn would believe X-Forwarded-For from this machine; who is believed is decided in one place, `Network`.
         os.environ["FORWARDED_ALLOW_IPS"] = ""
         self.network = Network(self.settings)
@@ -67,6 +71,7 @@ class WebApp:
             **self.options(),
         )
         bound_server(self.blocks.server, connections, self.bounds)
+        self.blocks.app.state_holder = CopiedSessions(self.blocks)
         log.info("Recast is at %s (Ctrl-C stops it)", " and ".join(filter(None, (local, shared))))
         log.info("The model %s is loaded with the first edit", self.settings.model)
         if wait:
@@ -117,9 +122,53 @@ class QueuedEvents:
         clients = [event.request.client for event in list(self._blocks._queue.event_ids_to_events.values())]
         return sum(client is not None and counted_address(client.host) == address for client in clients), len(clients)
 
+    def known(self, number: object) -> bool:
+        """Whether this is the number of one of the page's events."""
+        return isinstance(number, int) and number in self._blocks.fns
+
+    def unread(self, session: str) -> int:
+        """Answers to queued events of a session that nobody has fetched yet."""
+        messages = self._blocks._queue.pending_messages_per_session
+        return messages[session].qsize() if session in messages else 0
+
     def forget(self, session: str) -> None:
         """Drop what Gradio keeps for a page session; a page that is still open starts with an empty form."""
-        self._blocks.state_holder.session_data.pop(session, None)
+        sessions, queue = self._blocks.state_holder, self._blocks._queue
+        for event in list(queue.event_ids_to_events.values()):
+            if event.session_hash == session:
+                event.alive = False  # it would answer to the messages that go now
+        for kept in (
+            sessions.session_data,
+            sessions.time_last_used,
+            queue.pending_messages_per_session,
+            queue.pending_event_ids_session,
+        ):
+            kept.pop(session, None)
+
+
+class CopiedSessions(StateHolder):
+    """Gradio's page sessions, each a copy of one that was made before. To make one anew takes Gradio 10 ms of the event
+    loop, in which nobody is answered, and anybody can ask for any number."""
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        super().__init__()
+        self.set_blocks(blocks)
+        self._first = SessionState(blocks)
+
+    def __getitem__(self, session_id: str) -> SessionState:
+        if session_id not in self.session_data:
+            self.session_data[session_id] = self._begun()
+        return super().__getitem__(session_id)
+
+    def _begun(self) -> SessionState:
+        """A session in which nothing has happened. An event replaces whole entries and the `value` among `props`."""
+        state = copy(self._first)
+        state.blocks_config = copy(self._first.blocks_config)
+        state.config_values = {
+            number: {**config, "props": {**config["props"]}} for number, config in self._first.config_values.items()
+        }
+        state.state_data, state._state_ttl = {}, {}
+        return state
 
 
 def _has_cuda(settings: Settings) -> bool:

@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import gradio as gr
@@ -202,6 +204,25 @@ def _verdict(f: Any, value: Any) -> Any:  # noqa: ANN401
     except EditError as error:
         return gr.validate(False, str(error))
     return gr.validate(True, "")
+
+
+class Told(gr.Blocks):
+    """A page whose events fail in a sentence. Gradio's tracebacks hold all that a visitor sent, and anybody can cause
+    them with values that no page sends; here the log gets one short line."""
+
+    async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+        """One event, from its inputs to its outputs. Raises `gr.Error`."""
+        try:
+            with told():
+                return await super().process_api(block_fn, *args, **kwargs)
+        except Exception as error:
+            if isinstance(error, gr.Error) and not error.print_exception:
+                raise
+            event = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+            places = ", ".join(f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)[-3:])
+            # Of each kind a few are written: `editor.web.door.server.Throttle` goes by the text before the arguments.
+            log.error(f"the event {event.name} failed: {type(error).__name__} at {places}: %s", quoted(error))
+            raise gr.Error(texts.FAILED, title="That didn't work", print_exception=False) from None
 
 
 @contextmanager

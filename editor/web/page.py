@@ -7,7 +7,7 @@ import gradio as gr
 from editor.diffusion.catalog import CATALOG, offered_loras
 from editor.request import EditRequest
 from editor.web import api, markup, parts, texts
-from editor.web.clicks import Clicks
+from editor.web.clicks import Clicks, Told
 from editor.web.desk import Desk
 from editor.web.door.visitor import page_secret
 from editor.web.form import DEPENDS, advanced_components
@@ -36,7 +36,7 @@ class Page:
     def build(self) -> gr.Blocks:
         """The page, not launched."""
         title = f"{texts.TITLE}: {texts.TAGLINE.rstrip('.').lower()}"
-        with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as blocks:
+        with Told(title=title, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as blocks:
             self.owner = gr.BrowserState(storage_key="recast", secret=page_secret(self.settings.data))
             self.chosen = gr.State(None)
             gr.HTML(markup.HEADER, elem_id="header", apply_default_css=False)

@@ -1,10 +1,10 @@
 """A real server process, and visitors with network addresses of their own on the loopback."""
 
+import inspect
 import json
 import socket
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -39,8 +39,9 @@ class Process:
     config: dict = field(default_factory=dict)
 
     def client(self, address: str = ONLOOKER, **options: Any) -> httpx.Client:
-        """An HTTP client that comes from `address`, any of 127.0.0.0/8."""
-        transport = httpx.HTTPTransport(local_address=address, limits=httpx.Limits(max_connections=None))
+        """An HTTP client that comes from `address`, any of 127.0.0.0/8. It never speaks TLS: to read the certificates
+        would take longer than most answers."""
+        transport = httpx.HTTPTransport(verify=False, local_address=address, limits=httpx.Limits(max_connections=None))
         return httpx.Client(base_url=self.url, transport=transport, **{"timeout": 60.0, **options})
 
     def connect(self, address: str = ATTACKER) -> socket.socket:
@@ -112,6 +113,15 @@ def direct(client: httpx.Client, server: Process, name: str, data: list, **more:
     return client.post(f"{API}/run/predict", json={**body, **more})
 
 
+def queued(client: httpx.Client, server: Process, name: str, data: list) -> str:
+    """One queued event of the page; what was heard until its end, or why it was refused."""
+    body = {"data": data, "fn_index": server.dependency(name)["id"], "session_hash": new_session()}
+    joined = client.post(f"{API}/queue/join", json=body)
+    if joined.status_code != 200:
+        return joined.text
+    return client.get(f"{API}/queue/data", params={"session_hash": body["session_hash"]}, timeout=PATIENCE).text
+
+
 def call(client: httpx.Client, name: str, data: list) -> str:
     """One function for programs, called to its end; what was heard."""
     started = client.post(f"{API}/call/{name}", json={"data": data})
@@ -128,43 +138,60 @@ def new_session() -> str:
     return uuid.uuid4().hex[:11]
 
 
+def ask_again_and_again(port: int, address: str, path: str) -> None:
+    """Ask for `path` four times a second until standard input closes; print how long the answers took, and which were
+    none. `Clock` runs it in a process of its own, so it imports what it needs itself."""
+    import http.client
+    import json
+    import select
+    import sys
+    import time
+
+    seconds, failures = [], []
+    while not seconds or not select.select([sys.stdin], [], [], 0.25)[0]:
+        begun = time.monotonic()
+        try:
+            wire = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(address, 0))
+            wire.request("GET", path)
+            answer = wire.getresponse()
+            answer.read()
+            if answer.status != 200:
+                failures.append(f"{path}: {answer.status}")
+            wire.close()
+        except (OSError, http.client.HTTPException) as error:
+            failures.append(f"{path}: {error!r}")
+        seconds.append(time.monotonic() - begun)
+    sys.stdout.write(json.dumps([seconds, failures]))
+
+
 class Clock:
-    """Asks the page and `/healthz` four times a second, as somebody else, and keeps how long the answers took."""
+    """Asks for the page and `/healthz`, as somebody else, and keeps how long the answers took. It does so outside this
+    process, where the threads of an attacker would be in its way."""
 
     def __init__(self, server: Process) -> None:
         self.server = server
         self.seconds: list[float] = []
         self.failures: list[str] = []
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(path,), daemon=True) for path in ("/healthz", "/")]
 
     def __enter__(self) -> "Clock":
-        for thread in self._threads:
-            thread.start()
+        source, pipe = inspect.getsource(ask_again_and_again), subprocess.PIPE
+        asked = [f"ask_again_and_again({self.server.port}, {ONLOOKER!r}, {path!r})" for path in ("/healthz", "/")]
+        self._processes = [
+            subprocess.Popen([sys.executable, "-c", f"{source}\n{ask}"], stdin=pipe, stdout=pipe) for ask in asked
+        ]
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
+        for process in self._processes:
+            seconds, failures = json.loads(process.communicate(timeout=PATIENCE)[0])
+            self.seconds += seconds
+            self.failures += failures
 
     def slowest(self, share: float = 0.95) -> float:
         """Seconds within which this share of the answers came."""
         assert not self.failures, self.failures[:3]
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-
-    def _ask(self, path: str) -> None:
-        while not self._over.wait(0.25):
-            begun = time.monotonic()
-            try:
-                with self.server.client(timeout=30.0) as client:
-                    answer = client.get(path)
-                if answer.status_code != 200:
-                    self.failures.append(f"{path}: {answer.status_code}")
-            except httpx.HTTPError as error:
-                self.failures.append(f"{path}: {error!r}")
-            self.seconds.append(time.monotonic() - begun)
 
 
 def back_within(server: Process, seconds: float) -> float:

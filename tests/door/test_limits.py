@@ -3,14 +3,18 @@
 import asyncio
 import json
 import logging
+from types import SimpleNamespace
 
+import gradio as gr
 import pytest
+from gradio.state_holder import SessionState
 from starlette.requests import Request
 
 from editor.jobs.perform import explain, without_paths
 from editor.request import EditRequest
 from editor.settings import Settings
 from editor.web.admission import Admission, free_memory_gb
+from editor.web.app import CopiedSessions, QueuedEvents
 from editor.web.door.limits import Allowance, Bounds, Refusal, Sessions, Turnstile
 from editor.web.door.server import Connections, Throttle
 from editor.web.door.uploads import Uploads
@@ -108,10 +112,65 @@ def test_sessions_of_calls_and_of_the_page_are_both_known():
     assert events.forgotten == ["page", "event-1"]
 
 
+def test_a_session_is_as_gradio_makes_it_and_shares_nothing_with_others():
+    with gr.Blocks() as blocks:
+        box, state = gr.Textbox("a"), gr.State([])
+    sessions = CopiedSessions(blocks)
+    one, other, made = sessions["1"], sessions["2"], SessionState(blocks)
+    one._update_value_in_config(box._id, "b")
+    one[state._id].append("mine")
+    one.blocks_config.blocks[box._id] = None
+    assert vars(other).keys() == vars(made).keys()
+    assert other.config_values == made.config_values and other.blocks_config.blocks == made.blocks_config.blocks
+    assert other[state._id] == [] and one[state._id] == ["mine"]
+
+
+def test_a_forgotten_session_leaves_nothing_behind():
+    with gr.Blocks() as blocks:
+        pass
+    sessions, queue = CopiedSessions(blocks), blocks._queue
+    event = SimpleNamespace(session_hash="1", alive=True)
+    for session in ("1", "2"):
+        sessions[session].is_closed = False
+        queue.pending_messages_per_session[session] = asyncio.Queue()
+        queue.pending_messages_per_session[session].put_nowait("an answer")
+        queue.pending_event_ids_session[session] = {"event"}
+    queue.event_ids_to_events["event"] = event
+    events = QueuedEvents(blocks)
+    assert events.unread("1") == 1 and events.unread("3") == 0
+    events.forget("1")
+    kept = (sessions.session_data, sessions.time_last_used, queue.pending_messages_per_session)
+    assert [list(entries) for entries in (*kept, queue.pending_event_ids_session)] == [["2"]] * 4
+    assert not event.alive
+
+
 def test_events_that_keep_failing_are_refused_for_a_while():
     guard = guard_around(_broken, bounds=Bounds(failures=3))
     assert [post({}, guard=guard).status_code for _ in range(5)] == [500, 500, 500, 429, 429]
     assert post({}, guard=guard, peer="127.0.0.9").status_code == 500, "of others nothing is refused"
+
+
+@pytest.mark.parametrize("number", [2, None, "1", [1]])
+def test_events_that_the_page_does_not_have_never_reach_it(number):
+    """Was: a traceback of 5 kB in the log."""
+    for path in ("queue/join", "run/predict"):
+        answer = post({"fn_index": number}, f"{API}/{path}", guard=guard_around(_broken))
+        assert (answer.status_code, answer.json()["error"]) == (404, "There is no such function.")
+
+
+def test_answers_that_nobody_reads_are_dropped_where_most_of_them_are():
+    events = QuietEvents()
+    guard = guard_around(_nothing, events, Bounds(unread=10))
+    for session, unread in (("a", 4), ("b", 5), ("c", 0)):
+        post({"session_hash": session}, guard=guard)
+        events.waiting[session] = unread
+    post({"session_hash": "c"}, guard=guard)
+    assert events.forgotten == []
+    events.waiting["c"] = 2
+    post({"session_hash": "c"}, guard=guard, peer="127.0.0.9")
+    assert events.forgotten == [], "of others nothing is dropped"
+    post({"session_hash": "c"}, guard=guard)
+    assert events.forgotten == ["b"]
 
 
 async def _nothing(scope, receive, send):

@@ -30,11 +30,18 @@ async def healthz(request, values):
 
 
 class QuietEvents:
-    """A queue with as many events of one address and of everybody as a test says."""
+    """A queue with as many events of one address and of everybody as a test says; the page has one event, number 1."""
 
     def __init__(self):
         self.count = (0, 0)
+        self.waiting = {}
         self.forgotten = []
+
+    def known(self, number):
+        return number == 1
+
+    def unread(self, session):
+        return self.waiting.get(session, 0)
 
     def of(self, address):
         return self.count
@@ -68,12 +75,12 @@ def ask(method, path, guard=GUARD, peer="127.0.0.1", **options):
 
 
 def post(body, path=f"{API}/queue/join", **options):
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    content = body if isinstance(body, bytes) else json.dumps({"fn_index": 1, **body}).encode()
     return ask("POST", path, content=content, **options)
 
 
 def test_a_good_body_reaches_the_app_whole():
-    body = json.dumps({"data": ["x" * 10_000] * 10}).encode()
+    body = json.dumps({"fn_index": 1, "data": ["x" * 10_000] * 10}).encode()
     assert post(body).json() == {"bytes": len(body)}
 
 

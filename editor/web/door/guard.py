@@ -34,8 +34,14 @@ class Events(Protocol):
     def of(self, address: str) -> tuple[int, int]:
         """Queued and running events of one address, and of everybody."""
 
+    def known(self, number: object) -> bool:
+        """Whether this is the number of one of the page's events."""
+
+    def unread(self, session: str) -> int:
+        """Answers to queued events of a session that nobody has fetched yet."""
+
     def forget(self, session: str) -> None:
-        """Drop the state of a page session."""
+        """Drop the state of a page session, and what it has not read."""
 
 
 class Guard:
@@ -63,7 +69,8 @@ class Guard:
         self.policy = POLICY + " ".join((FRAMES, *framed_by))
         self.sessions = Sessions(bounds.sessions, events.forget)
         self.failures = Allowance(bounds.failures)
-        self.turns = {rule: Turnstile(bounds.at_once, bounds.waiting) for rule in Rule}
+        self.turns = {rule: Turnstile(bounds.at_once, bounds.waiting) for rule in (Rule.OURS, Rule.REPLACED)}
+        self.turns[Rule.JSON] = Turnstile(bounds.events_at_once, bounds.waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -111,14 +118,19 @@ class Guard:
     async def _event(self, scope: Scope, receive: Receive, send: Send, path: str, address: str) -> None:
         """One post of an event, checked and counted."""
         body, receive = await read_json(scope, punctual(receive, self.bounds))
-        queued = not path.startswith((f"{API}/run/", f"{API}/cancel", f"{API}/reset"))
-        if queued:
+        if path.startswith((f"{API}/cancel", f"{API}/reset")):
+            await self.app(scope, receive, send)
+            return
+        called, direct = path.startswith(f"{API}/call/"), path.startswith(f"{API}/run/")
+        if not called and not self.events.known(body.get("fn_index")):
+            raise Refusal(404, "There is no such function.")
+        if not direct:
             self._check_room(address)
         if self.failures.spent(address):
             raise Refusal(429, BUSY)
         if isinstance(session := body.get("session_hash"), str):
             self.sessions.seen(address, session)
-        await self.app(scope, receive, self._watched(send, address, path.startswith(f"{API}/call/")))
+        await self.app(scope, receive, self._watched(send, address, called))
 
     def _check_room(self, address: str) -> None:
         """Refuse an event when this address, or everybody together, has enough of them in the queue."""
@@ -127,12 +139,15 @@ class Guard:
             raise Refusal(429, BUSY)
         if everybody >= self.bounds.events:
             raise Refusal(503, CROWDED)
+        unread = {session: self.events.unread(session) for session in self.sessions.of(address)}
+        if sum(unread.values()) > self.bounds.unread:
+            self.events.forget(max(unread, key=unread.__getitem__))
 
     def _watched(self, send: Send, address: str, named_by_event: bool) -> Send:
-        """Count server errors; and remember the session that Gradio makes for a call, named by the event it answers."""
+        """Count errors; and remember the session that Gradio makes for a call, named by the event it answers."""
 
         async def sender(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 500:
+            if message["type"] == "http.response.start" and message["status"] in (400, 500):
                 self.failures.take(address)
             if named_by_event and message["type"] == "http.response.body":
                 self._note_event(address, message.get("body", b""))

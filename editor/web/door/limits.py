@@ -34,7 +34,10 @@ class Bounds:
     """Least bytes per second of a body, on average, once `body_grace` seconds have passed."""
     body_grace: float = 30.0
     at_once: int = 8
-    """Requests of one kind (events, files, uploads) of one address that are worked on together."""
+    """Requests of one kind (files, uploads) of one address that are worked on together."""
+    events_at_once: int = 4
+    """The same for events. They all need the one thread of the event loop, so more together would do no more work, and
+    everybody else would wait for all of them at each turn."""
     waiting: int = 64
     """Further ones that wait for their turn; the next is refused."""
     events_per_address: int = 32
@@ -42,7 +45,9 @@ class Bounds:
     events: int = 400
     """Queued events of everybody."""
     failures: int = 60
-    """Events of one address that may end in a server error, per hour: each writes a traceback to the log."""
+    """Events of one address that may end in a server error, per hour."""
+    unread: int = 500
+    """Answers that wait for one address; beyond it the session that leaves most of them unread is dropped."""
     uploads: int = 300
     """Uploads of one address per hour."""
     sessions: int = 100
@@ -114,6 +119,10 @@ class Sessions:
         self._share = share
         self._forget = forget
         self._known: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
+
+    def of(self, address: str) -> tuple[str, ...]:
+        """The sessions known of this address, the one unused for longest first."""
+        return tuple(self._known.get(address, ()))
 
     def seen(self, address: str, session: str) -> None:
         """A request of this address named this session."""
