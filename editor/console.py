@@ -27,6 +27,7 @@ class ProgressBar:
         self.stream = stream
         self.live = stream.isatty()
         self._stage: Stage | None = None
+        self._done = 0
         self._drawn = 0.0
         self._open = False
 
@@ -45,8 +46,9 @@ class ProgressBar:
             if new_stage or complete or time.monotonic() - self._drawn > REDRAW_SECONDS:
                 self.stream.write(f"\r\x1b[2K{line(event)}")
                 self._drawn, self._open = time.monotonic(), True
-        elif new_stage or event.message:
+        elif new_stage or (event.message and event.done != self._done):
             self.stream.write(line(event) + "\n")
+        self._done = event.done
         self.stream.flush()
 
     def say(self, text: str) -> None:

@@ -42,7 +42,8 @@ class Progress:
 class Preview:
     """The decoded guess of the clean frames while denoising.
 
-    `original` and `guess` are uint8 (F, H, W, 3) of equal shape; `target_index` counts the request's targets from 0.
+    `original` and `guess` are uint8 (F, H, W, 3) of equal shape, every `stride`-th keyframe; `target_index` counts the
+    request's targets from 0.
     """
 
     target_index: int
@@ -50,6 +51,7 @@ class Preview:
     steps: int
     original: np.ndarray
     guess: np.ndarray
+    stride: int = 1
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 clip -> keyframes -> latents -> every noise level (inversion) -> edited latents -> keyframes -> all frames -> files
 """
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,7 @@ def edit(
     """
     session = Session.begin(request.validated(), models, emit, cache, check, previews)
     with workplace(out) as scratch:
+        session = replace(session, scratch=scratch)
         with session.meter.stage(Stage.PREPARE):
             footage = read_footage(clip, request, models, scratch, limits, normalised)
         edited = edit_frames(session, footage)
@@ -62,9 +65,10 @@ def edit_frames(session: Session, footage: Footage, listen: OnStep = unheard) ->
 
     Frames in, frames out: nothing is written. Raises `EditError`, also where the safety checker withholds all.
     """
-    source = find_source(session, footage)
-    sampled = sample_targets(session, footage, source, listen)
-    reconstruction = reconstruction_psnr(session, footage, source) if session.check else None
+    session.share_memory(len(footage.frames), footage.fit.padded)
+    with closing(find_source(session, footage)) as source:
+        sampled = sample_targets(session, footage, source, listen)
+        reconstruction = reconstruction_psnr(session, footage, source) if session.check else None
     return Edited(_shown(session, footage, source, sampled), source, sampled, reconstruction)
 
 

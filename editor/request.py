@@ -73,6 +73,12 @@ class EditRequest:
         low=0,
         high=4,
     )
+    window: int | None = option(
+        None,
+        "Keyframes that pass the network at once; empty: 32, or as many as there is memory for.",
+        low=1,
+        high=480,
+    )
     size: int | None = option(
         None,
         "Longer side the model works at, in pixels; empty: as large a picture as it was trained on.",

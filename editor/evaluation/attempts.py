@@ -8,6 +8,8 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -91,7 +93,8 @@ def _edited(
             for trace, distance in zip(traces, (guess - truths).square().mean(dim=(1, 2, 3, 4)).sqrt(), strict=True):
                 trace.append(float(distance))
 
-    edited = edit_frames(session, footage, listen)
+    with TemporaryDirectory() as scratch:
+        edited = edit_frames(replace(session, scratch=Path(scratch)), footage, listen)
     costs = _costs(session, edited.source, edited.sampled.unet_evaluations)
     return [
         Attempt(

@@ -66,7 +66,7 @@ def presets() -> tuple[Configuration, ...]:
     return tuple(Configuration(name, f"the preset {name}", preset=name, check_reconstruction=True) for name in PRESETS)
 
 
-OF_THE_CLIP = ("key_fps", "max_frames", "agreement", "size")
+OF_THE_CLIP = ("key_fps", "max_frames", "agreement", "window", "size")
 """Options that have no part in editing given frames of the model's own size."""
 
 ALONE = {"frame_attention": "own", "dense_layers": "none"}

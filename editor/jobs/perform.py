@@ -113,7 +113,8 @@ class Reporter:
     def _save(self, event: Preview) -> None:
         """Replace the preview file at once; an edit does not fail for a preview that could not be written."""
         try:
-            write_preview(event.original, event.guess, self.task.preview)
+            rate = self.task.request.key_fps / event.stride
+            write_preview(event.original, event.guess, self.task.preview, rate)
         except (OSError, EditError):
             log.warning("could not write the preview %s", self.task.preview, exc_info=True)
             return

@@ -166,7 +166,7 @@ def write_poster(frame: np.ndarray, path: Path, side: int = 640) -> None:
 
 
 def write_preview(original: np.ndarray, guess: np.ndarray, path: Path, fps: float = 8.0) -> None:
-    """A looping animated WebP, `original | guess`, both uint8 (F, H, W, 3) of equal shape, at the clip's own speed.
+    """A looping animated WebP, `original | guess`, both uint8 (F, H, W, 3) of equal shape, `fps` of them a second.
 
     Small enough to be sent once a second: see `PREVIEW_BYTES`, `PREVIEW_FRAMES` and `PREVIEW_TRIES`.
     """

@@ -17,6 +17,7 @@ from diffusers.models.attention_processor import Attention
 from editor.diffusion.kernels import KernelChoice
 from editor.events import EditError
 from editor.method.maps import WordMaps
+from editor.method.windows import Passage, seen
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class EditStep:
     Layers whose resolution was halved less often than `reads_level` times keep their own.
     `takeovers`: see there. `weights` (R, T): strength of each row's tokens, None for all one.
     `watched`: (row, name) pairs whose text attention maps go to all `maps` of the layer's level under that name.
+    `passage`: which frames of the clip these are, where they are not all.
     """
 
     frames: int
@@ -52,6 +54,7 @@ class EditStep:
     weights: torch.Tensor | None = None
     watched: tuple[tuple[int, str], ...] = ()
     maps: tuple[WordMaps, ...] = ()
+    passage: Passage | None = None
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,11 @@ class EditAttention:
                 query = _read(query, frames, edit.reads)
             else:
                 value = _read(value, frames, edit.reads)
-        if frames > 1 and self.scope == "dense":
-            query, key, value = (_fold(y, frames) for y in (query, key, value))
-        elif frames > 1 and self.scope == "first":
-            query, key, value = _fold(query, frames), key[::frames], value[::frames]
-        elif frames > 1 and self.scope == "sparse":
-            key, value = _first_and_previous(key, frames), _first_and_previous(value, frames)
+        passage = edit.passage if edit else None
+        if self.scope != "own" and (frames > 1 or passage):
+            rows = (("key", key.unflatten(0, (-1, frames))), ("value", value.unflatten(0, (-1, frames))))
+            key, value = (seen(self.scope, (attn, kind), x, passage) for kind, x in rows)
+            query = query if self.scope == "sparse" else _fold(query, frames)
         return self._attend(attn, query, key, value)
 
     def _to_text(self, attn: Attention, x: torch.Tensor, text: torch.Tensor, edit: EditStep | None) -> torch.Tensor:
@@ -125,7 +127,7 @@ class EditAttention:
         for row, name in edit.watched if gathering else ():
             found = attention_map(query[row], key[row], attn.scale)
             for maps in gathering:
-                maps.add(name, found)
+                maps.add(name, found, edit.passage.frames[0] if edit.passage else 0)
         taken = {takeover.row: takeover for takeover in edit.takeovers}
         if not taken:
             return self._attend(attn, query, key, value)
@@ -260,10 +262,3 @@ def _fold(x: torch.Tensor, frames: int) -> torch.Tensor:
 def _read(x: torch.Tensor, frames: int, rows: torch.Tensor) -> torch.Tensor:
     """(R*F, N, heads, d) with, for every row, what stands at the row that it reads."""
     return x.unflatten(0, (-1, frames))[rows].flatten(0, 1)
-
-
-def _first_and_previous(x: torch.Tensor, frames: int) -> torch.Tensor:
-    """(R*F, N, heads, d) -> (R*F, 2N, heads, d): frame 0 and frame i-1; frame 0 meets itself twice, as published."""
-    rows = x.unflatten(0, (-1, frames))
-    first, previous = rows[:, :1].expand_as(rows), torch.cat([rows[:, :1], rows[:, :-1]], dim=1)
-    return torch.cat([first, previous], dim=2).flatten(0, 1)

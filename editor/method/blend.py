@@ -43,10 +43,12 @@ class Blend:
         level = map_level(unet, size)
         # words that are only added have no place in the source that their attention could be told from
         if self.region is not None and level is not None and any(map(self._by_words, plans)):
-            self.maps = WordMaps(level, size)
+            targets = {f"target {j}": plan.changed_target for j, plan in enumerate(plans)}
+            self.maps = WordMaps(level, size, {"source": [t for p in plans for t in p.changed_source], **targets})
         self.looks = level is not None
         keeps = any(keeps_main(request, plan) for plan in plans)
-        self.kept_maps = tuple(WordMaps(level, size) for level in kept_levels(unet, size)) if keeps else ()
+        things = {"source": [t for plan in plans for t in plan.kept]}
+        self.kept_maps = tuple(WordMaps(n, size, things) for n in kept_levels(unet, size)) if keeps else ()
 
     @property
     def gathered(self) -> tuple[WordMaps, ...]:

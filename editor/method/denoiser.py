@@ -1,4 +1,4 @@
-"""The one place where the method calls the UNet, and where that work is counted; its norms over a whole clip."""
+"""The one place where the method calls the UNet and counts that work; guidance's threshold; norms over a whole clip."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,8 +18,16 @@ OnStep = Callable[[int, int, torch.Tensor | None], None]
 (targets, F, C, h, w), or None where nothing is denoised. It may raise: that is how a run is cancelled."""
 
 
+OnFrames = Callable[[int, int], None]
+"""on_frames(done, through): within a step, after `done` whole ones, that many frames are through. It may raise too."""
+
+
 def unheard(done: int, steps: int, guess: torch.Tensor | None) -> None:
     """An `OnStep` that nobody listens to."""
+
+
+def uncounted(done: int, through: int) -> None:
+    """An `OnFrames` that nobody listens to."""
 
 
 XL_FACTOR = 8
@@ -76,6 +84,19 @@ class Denoiser:
     def evaluations(self, frames: int) -> float:
         """The work so far in UNet evaluations per frame of a clip of `frames` frames."""
         return round((self.forwards + BACKWARD * self.backwards) / frames, 3)
+
+
+def proximal(difference: torch.Tensor, quantile: float) -> torch.Tensor:
+    """The `difference` of noise (M, F, C, h, w) without the smallest `quantile` of each target's values over the clip.
+
+    The hard threshold of ProxNPI (arXiv 2306.05414, section 3.2): where the prompts hardly differ, nothing is pushed.
+    """
+    if quantile == 0:
+        return difference
+    size = difference.abs()
+    flat = size.flatten(1)
+    least = flat.kthvalue(max(1, round(quantile * flat.shape[1])), dim=1).values.view(-1, 1, 1, 1, 1)
+    return torch.where(size >= least, difference, 0.0)
 
 
 @contextmanager

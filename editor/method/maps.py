@@ -1,7 +1,7 @@
 """Where in the picture an edit acts: maps gathered over the steps, and masks of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,19 +17,26 @@ FLAT = 0.75
 class WordMaps:
     """Running means of text attention maps, one per name, over the layers of one level and the steps so far.
 
-    Belongs to a sampling run, which hands it to the layers with each step. `size` is the latents' (h, w).
+    Belongs to a sampling run, which hands it to the layers with each step. `size` is the latents' (h, w). `tokens`:
+    those that will be asked for, by name; others are not kept. Without it all are.
     """
 
-    def __init__(self, level: int, size: tuple[int, int]) -> None:
+    def __init__(self, level: int, size: tuple[int, int], tokens: Mapping[str, Sequence[int]] | None = None) -> None:
         self.level = level
         self.size = size
-        self._sums: dict[str, torch.Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._tokens = None if tokens is None else {name: sorted(set(places)) for name, places in tokens.items()}
+        self._sums: dict[str, dict[int, torch.Tensor]] = {}
+        self._counts: dict[tuple[str, int], int] = {}
 
-    def add(self, name: str, attention: torch.Tensor) -> None:
-        """Take in one layer's map (F*n, T), n the cells of this level."""
-        self._sums[name] = self._sums[name] + attention if name in self._sums else attention
-        self._counts[name] = self._counts.get(name, 0) + 1
+    def add(self, name: str, attention: torch.Tensor, at: int = 0) -> None:
+        """Take in one layer's map (F*n, T), n the cells of this level, of the F frames from frame `at` of the clip."""
+        if self._tokens is not None:
+            if not self._tokens.get(name):
+                return
+            attention = attention[:, self._tokens[name]]
+        sums = self._sums.setdefault(name, {})
+        sums[at] = sums[at] + attention if at in sums else attention
+        self._counts[name, at] = self._counts.get((name, at), 0) + 1
 
     def words(self, name: str, tokens: Sequence[int], *, widen: bool = True) -> torch.Tensor | None:
         """Mean map of `tokens` in the latents' size, (F, h, w), each frame's highest value 1; None if nothing is known.
@@ -39,7 +46,9 @@ class WordMaps:
         if not tokens or name not in self._sums:
             return None
         height, width = (math.ceil(side / 2**self.level) for side in self.size)
-        mean = self._sums[name][:, list(tokens)].sum(-1) / self._counts[name]
+        places = list(tokens) if self._tokens is None else [self._tokens[name].index(token) for token in tokens]
+        parts = sorted(self._sums[name].items())
+        mean = torch.cat([summed[:, places].sum(-1) / self._counts[name, at] for at, summed in parts])
         grid = mean.view(-1, height, width)
         return _normalised(_widened(grid) if widen else grid, self.size)
 

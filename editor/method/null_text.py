@@ -50,10 +50,10 @@ def fit_null_text(
     Frames run `chunk` at a time (default: all). Raises `EditError` when the numbers overflow.
     """
     fitted, used = fitted_steps(request), window_steps(request.null_text_window, request.steps)
-    fit = _Fit(Denoiser(unet, schedule), request, source, chunk or max(1, trajectory.latents.shape[1]))
     null, latents, errors = empty.detach().float(), trajectory.noisiest, []
+    fit = _Fit(Denoiser(unet, schedule), request, source, chunk or max(1, len(latents)))
     embeddings = [null] * schedule.steps
-    frames = trajectory.latents.shape[1]
+    frames = len(latents)
     whole = chunk is None or chunk >= frames
     with attached(unet, processors_for(unet, kernel)), clip_norms(unet, frames, request.as_published and whole):
         for step in range(fitted.stop if fitted else 0):
@@ -67,7 +67,7 @@ def fit_null_text(
             if step + 1 < fitted.stop or request.as_published:
                 latents = fit.advance(step, latents, null, text)
             on_step(step + 1, fitted.stop, None)
-    return NullText(torch.stack(embeddings), tuple(errors), fit.denoiser.evaluations(trajectory.latents.shape[1]))
+    return NullText(torch.stack(embeddings), tuple(errors), fit.denoiser.evaluations(frames))
 
 
 @dataclass(frozen=True)

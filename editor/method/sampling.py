@@ -1,7 +1,7 @@
 """The edit itself: source and target rows denoised side by side, from the clip's own noise."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,13 @@ from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.method.attention import EditStep, Takeover, attached, coarse_level, processors_for
 from editor.method.blend import Blend
 from editor.method.branches import Rows, guidance_at, has_spatial_loss, pushes, row_schedule, spatial_steps
-from editor.method.denoiser import Denoiser, OnStep, clip_norms, unheard
+from editor.method.denoiser import Denoiser, OnFrames, OnStep, clip_norms, proximal, uncounted, unheard
 from editor.method.inversion import Trajectory
 from editor.method.null_text import NullText
 from editor.method.plan import ControlPlan, on_device
 from editor.method.schedule import Schedule
 from editor.method.spatial import SpatialLoss
+from editor.method.windows import Window, passages
 from editor.request import EditRequest, window_steps
 
 
@@ -62,12 +63,15 @@ def sample_edit(
     kernel: KernelChoice = SDPA,
     null_text: NullText | None = None,
     spatial: SpatialLoss | None = None,
+    windows: Sequence[Window] = (),
     on_step: OnStep = unheard,
+    on_frames: OnFrames = uncounted,
 ) -> Sampled:
     """Denoise one row per plan under the request's control; `on_step` gets the targets' guesses of the clean latents.
 
-    `null_text` is needed with inversion null_text, `spatial` with a spatial weight. With `plans` = (source, source),
-    blend and loss off, the result measures what the method loses. Raises `EditError` when the numbers overflow.
+    `null_text` is needed with inversion null_text, `spatial` with a spatial weight. Frames pass the UNet in `windows`,
+    by default all at once; `clip_norms` hold where they do. With `plans` = (source, source), blend and loss off, the
+    result measures what the method loses. Raises `EditError` when the numbers overflow.
     """
     if not schedule.steps == trajectory.steps == request.steps:
         raise ValueError(f"steps differ: {schedule.steps=}, {trajectory.steps=}, {request.steps=}")
@@ -76,9 +80,10 @@ def sample_edit(
     if has_spatial_loss(request) and spatial is None:
         raise ValueError("a spatial weight needs spatial: the VAE and the original frames")
     denoiser = Denoiser(unet, schedule)
-    run = _Run(denoiser, trajectory, tuple(plans), conditioning, request, null_text, spatial)
+    run = _Run(denoiser, trajectory, tuple(plans), conditioning, request, null_text, spatial, windows, on_frames)
+    frames, published = len(run.source), request.as_published and len(windows) <= 1
     processors = processors_for(unet, kernel, request.frame_attention, request.dense_layers)
-    with attached(unet, processors), clip_norms(unet, trajectory.latents.shape[1], request.as_published):
+    with attached(unet, processors), clip_norms(unet, frames, published):
         for step in range(schedule.steps):
             guess = run.advance(step)
             on_step(step + 1, schedule.steps, guess)
@@ -87,7 +92,7 @@ def sample_edit(
         source=run.source if run.rows[-1].source else None,
         masks=run.blend.masks,
         notes=run.blend.notes,
-        unet_evaluations=denoiser.evaluations(trajectory.latents.shape[1]),
+        unet_evaluations=denoiser.evaluations(frames),
         vae_evaluations=run.vae_evaluations,
     )
 
@@ -104,6 +109,8 @@ class _Run:
         request: EditRequest,
         null_text: NullText | None,
         spatial: SpatialLoss | None,
+        windows: Sequence[Window],
+        on_frames: OnFrames,
     ) -> None:
         self.denoiser = denoiser
         self.trajectory = trajectory
@@ -111,10 +118,13 @@ class _Run:
         self.request = request
         self.null_text = null_text
         self.spatial = spatial
+        self.windows = windows
+        self.on_frames = on_frames
         self.rows = row_schedule(request, plans)
-        device = trajectory.latents.device
-        self.plans = tuple(on_device(plan, device) for plan in plans)
-        like = {"dtype": trajectory.latents.dtype, "device": device}
+        self.source = trajectory.noisiest
+        self.targets = self.source.expand(len(plans), *self.source.shape)
+        self.plans = tuple(on_device(plan, self.source.device) for plan in plans)
+        like = {"dtype": self.source.dtype, "device": self.source.device}
         self.guidance = torch.tensor([plan.guidance for plan in plans], **like).view(-1, 1, 1, 1, 1)
         self.pushed = pushes(request)
         # a target that says what the source says stays the clip, whatever is to be avoided
@@ -123,17 +133,14 @@ class _Run:
         shares = [request.residual * plan.residual for plan in plans]
         self.residual = torch.tensor(shares, **like).view(-1, 1, 1, 1, 1)
         self.reads_level = coarse_level(denoiser.unet, request.self_attention_cells)
-        self.blend = Blend(denoiser.unet, plans, request, trajectory.noisiest.shape[-2:])
-        self.source = trajectory.noisiest
-        self.targets = trajectory.noisiest.expand(len(plans), *trajectory.noisiest.shape)
+        self.blend = Blend(denoiser.unet, plans, request, self.source.shape[-2:])
         self.vae_evaluations = 0.0
 
     def advance(self, step: int) -> torch.Tensor:
         """Take one step, with classifier-free guidance (arXiv 2207.12598); return the guesses of the clean latents."""
         schedule, rows = self.denoiser.schedule, self.rows[step]
-        if self.request.inversion == "pinned":
-            self.source = self.trajectory.latents[step]
-        eps = self.denoiser.eps(step, self._latents(rows), self._embeddings(step, rows), self._edit_step(step, rows))
+        cleaner = self.trajectory.latents[step + 1]
+        eps = self._eps(step, rows)
         targets_eps = eps[rows.first_text : rows.first_negative]
         if rows.base:
             base_eps = eps[rows.first_base : rows.first_text]
@@ -148,22 +155,22 @@ class _Run:
             source_eps = eps[0]
             if rows.source_base:
                 source_eps = eps[1] + guidance_at(self.request, step) * (eps[0] - eps[1])
-            self._advance_source(step, source_eps)
+            self._advance_source(step, source_eps, cleaner)
+        if self.request.inversion == "pinned":
+            self.source = cleaner
         self.blend.update(step)
         if step in spatial_steps(self.request):
             self._regularise(step, targets_eps)
-        self.targets = self.blend.mix(step, self.targets, self.trajectory.latents[step + 1])
+        self.targets = self.blend.mix(step, self.targets, cleaner)
         return schedule.clean(step + 1, self.targets, targets_eps)
 
-    def _advance_source(self, step: int, eps: torch.Tensor) -> None:
+    def _advance_source(self, step: int, eps: torch.Tensor, cleaner: torch.Tensor) -> None:
         """A pinned source gives the targets a share of what it would lose in this step; another one takes the step."""
         landed = self.denoiser.schedule.step(step, self.source, eps)
         if self.request.inversion != "pinned":
             self.source = landed
-            return
-        self.source = self.trajectory.latents[step + 1]
-        if step in window_steps(self.request.residual_window, self.request.steps):
-            self.targets = self.targets + self.residual * (self.source - landed)
+        elif step in window_steps(self.request.residual_window, self.request.steps):
+            self.targets = self.targets + self.residual * (cleaner - landed)
 
     def _regularise(self, step: int, eps: torch.Tensor) -> None:
         """One descent step of the spatial loss, outside the places where the edit may happen."""
@@ -175,10 +182,25 @@ class _Run:
             self.vae_evaluations += self.spatial.evaluations_per_step
         self.targets = torch.stack(moved)
 
-    def _latents(self, rows: Rows) -> torch.Tensor:
-        """(R, F, C, h, w) in the order of `Rows`."""
-        source = [self.source[None]] * rows.first_base
-        return torch.cat([*source, *[self.targets] * (rows.base + 1 + 2 * rows.negative)])
+    def _eps(self, step: int, rows: Rows) -> torch.Tensor:
+        """The noise of all frames, (R, F, C, h, w), in the order of `Rows`: in one call or window by window."""
+        embeddings, edit = self._embeddings(step, rows), self._edit_step(step, rows)
+        if len(self.windows) <= 1:
+            return self.denoiser.eps(step, self._latents(rows), embeddings, edit)
+        parts = []
+        for passage in passages(self.windows):
+            frames = list(passage.frames)
+            part = replace(edit, frames=len(frames), passage=passage, watched=() if passage.leading else edit.watched)
+            eps = self.denoiser.eps(step, self._latents(rows, frames), embeddings, part)
+            if not passage.leading:
+                parts.append(eps)
+                self.on_frames(step, frames[-1] + 1)
+        return torch.cat(parts, dim=1)
+
+    def _latents(self, rows: Rows, frames: Sequence[int] | slice = slice(None)) -> torch.Tensor:
+        """(R, F, C, h, w) of these frames in the order of `Rows`."""
+        source, targets = self.source[None, frames], self.targets[:, frames]
+        return torch.cat([*[source] * rows.first_base, *[targets] * (rows.base + 1 + 2 * rows.negative)])
 
     def _embeddings(self, step: int, rows: Rows) -> torch.Tensor:
         """(R, T, d) in the order of `Rows`."""
@@ -202,7 +224,7 @@ class _Run:
         weights = torch.stack([plan.weights for plan in self.plans])
         others = (rows.first_text, rows.count - rows.first_negative)
         return EditStep(
-            frames=self.trajectory.latents.shape[1],
+            frames=len(self.source),
             reads=self._reads(step, rows),
             reads_maps=request.self_attention == "source_maps",
             reads_level=self.reads_level,
@@ -226,17 +248,4 @@ class _Run:
                 reads[rows.first_text + j] = 0
                 if rows.base:
                     reads[rows.first_base + j] = int(rows.source_base)
-        return torch.tensor(reads, device=self.trajectory.latents.device)
-
-
-def proximal(difference: torch.Tensor, quantile: float) -> torch.Tensor:
-    """The `difference` of noise (M, F, C, h, w) without the smallest `quantile` of each target's values over the clip.
-
-    The hard threshold of ProxNPI (arXiv 2306.05414, section 3.2): where the prompts hardly differ, nothing is pushed.
-    """
-    if quantile == 0:
-        return difference
-    size = difference.abs()
-    flat = size.flatten(1)
-    least = flat.kthvalue(max(1, round(quantile * flat.shape[1])), dim=1).values.view(-1, 1, 1, 1, 1)
-    return torch.where(size >= least, difference, 0.0)
+        return torch.tensor(reads, device=self.source.device)

@@ -34,6 +34,20 @@ class Footage:
         """The frames at the model's size without the mirrored margin."""
         return unpad_frames(self.frames, self.fit)
 
+    @property
+    def extent(self) -> str:
+        """How many frames the model gets, and how many follow them."""
+        keyframes = len(self.frames)
+        return f"{keyframes} keyframes{self._rest()}" if self._rest() else f"{keyframes} frames"
+
+    def reached(self, keyframes: int) -> str:
+        """How far the model has got in a step, and how many frames follow all of them."""
+        return f"keyframe {keyframes} of {len(self.frames)}{self._rest()}"
+
+    def _rest(self) -> str:
+        others = self.clip.count - len(self.frames)
+        return f", then {others} frames follow" if others else ""
+
     def restored(self, frames: np.ndarray) -> np.ndarray:
         """Frames at the model's size, brought back to the clip's own."""
         return unfit_frames(frames, self.fit)

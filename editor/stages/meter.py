@@ -57,10 +57,10 @@ class Meter:
             self.seconds[name] = self.seconds.get(name, 0.0) + spent
             self._began += spent
 
-    def step(self, done: int, total: int, message: str = "") -> None:
-        """Report that `done` of `total` units of the current stage are through."""
+    def step(self, done: int, total: int, message: str = "", part: float = 0.0) -> None:
+        """Report that `done` of `total` units of the current stage are through, and `part` of the next one."""
         index, parts = self._part
-        self._share[self._stage] = (index + done / max(1, total)) / parts
+        self._share[self._stage] = (index + (done + part) / max(1, total)) / parts
         self.emit(Progress(self._stage, done, total, self.seconds_left(), message))
 
     def count(self, stage: Stage, evaluations: float) -> None:
@@ -101,7 +101,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Chunks:
-    """How many frames the VAE takes at a time, frames the inversion, and target prompts the edit (None: all).
+    """How many frames the VAE takes at a time, frames the inversion, target prompts and frames the edit (None: all).
 
     `tile`: side in pixels of the tiles that the VAE works in, None: whole pictures.
     """
@@ -110,6 +110,7 @@ class Chunks:
     tile: int | None = None
     frames: int | None = None
     targets: int | None = None
+    window: int | None = None
     previews: bool = True
 
 
@@ -128,7 +129,8 @@ class Memory:
         """Call `work` with the chunks; whenever memory runs out, again with half of its `part`, until it fits.
 
         `part`: vae, frames or targets; `whole`: how many there are, for the VAE the longer side in pixels, since its
-        last resort are tiles. Raises `EditError` when the smallest pieces are too much as well. Other errors pass.
+        last resort are tiles. That of the targets are smaller windows. Raises `EditError` when the smallest pieces are
+        too much as well. Other errors pass.
         """
         while True:
             try:
@@ -140,8 +142,8 @@ class Memory:
                 if smaller is None:
                     raise EditError(OUT_OF_MEMORY) from error
             # out of the handler: the failed attempt's tensors hang on its traceback
+            self.notes.append(f"memory ran out: {_said(self.chunks, smaller)} from then on")
             self.chunks = replace(smaller, previews=False)
-            self.notes.append(f"memory ran out: {_said(self.chunks, part)} from then on")
             release()
 
 
@@ -150,17 +152,19 @@ def halved(chunks: Chunks, part: str, whole: int) -> Chunks | None:
     if part == "vae" and chunks.vae == 1:
         tile = (chunks.tile or whole) // 2
         return replace(chunks, tile=tile) if tile >= SMALLEST_TILE else None
-    now = getattr(chunks, part) or whole
+    now = min(getattr(chunks, part) or whole, whole)
+    if part == "targets" and now == 1:
+        part, now = "window", chunks.window or 1
     return replace(chunks, **{part: (now + 1) // 2}) if now > 1 else None
 
 
-def _said(chunks: Chunks, part: str) -> str:
+def _said(before: Chunks, after: Chunks) -> str:
     """How the work goes on, for the manifest."""
-    if part == "vae" and chunks.tile:
-        return f"the VAE works in tiles of {chunks.tile} pixels"
-    count = getattr(chunks, part)
-    at_once = {"vae": "frames through the VAE", "frames": "frames", "targets": "target prompts"}[part]
-    return f"at most {count} {at_once} at a time"
+    if before.tile != after.tile:
+        return f"the VAE works in tiles of {after.tile} pixels"
+    names = {"vae": "frames through the VAE", "targets": "target prompts", "frames": "frames", "window": "frames"}
+    part = next(name for name in names if getattr(before, name) != getattr(after, name))
+    return f"at most {getattr(after, part)} {names[part]} at a time"
 
 
 def release() -> None:

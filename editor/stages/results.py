@@ -18,6 +18,7 @@ from editor.events import DISK_FULL, EditError, EditResult, Stage, is_disk_full
 from editor.media import side_by_side, video_writer, write_poster
 from editor.media.files import put_in_place
 from editor.method.flops import run_flops
+from editor.method.windows import ANCHORS
 from editor.stages.footage import Footage
 from editor.stages.full_rate import full_rate
 from editor.stages.meter import UNET_STAGES
@@ -135,6 +136,7 @@ def manifest(session: Session, footage: Footage, edited: Edited, index: int) -> 
         "clip": _clip(footage),
         "frames": footage.clip.count,
         "keyframes": len(footage.frames),
+        "window": session.memory.chunks.window,
         "inversion_cached": bool(source.cached),
         "seconds": round(meter.elapsed(), 3),
         "stage_seconds": {str(stage): round(spent, 3) for stage, spent in meter.seconds.items()},
@@ -164,7 +166,7 @@ def _flops(session: Session, footage: Footage, source: Source) -> dict[str, floa
         session.models.unet,
         session.models.vae,
         footage.fit.padded,
-        len(footage.frames),
+        min(len(footage.frames), (session.memory.chunks.window or len(footage.frames)) + ANCHORS),
         session.request,
         before=done.get(Stage.INVERT, 0.0) + done.get(Stage.NULL_TEXT, 0.0),
         edit=done.get(Stage.EDIT, 0.0),

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from editor.diffusion.memory import free_on, row_bytes, window_size
 from editor.diffusion.models import Models
 from editor.diffusion.prompts import cut_note
 from editor.events import Emit, Stage
-from editor.method.branches import planned_evaluations
+from editor.method.branches import planned_evaluations, row_schedule
 from editor.method.control import settled
 from editor.method.plan import ControlPlan, plan_control
 from editor.method.sampling import Conditioning, Sampled
@@ -25,7 +27,8 @@ class Session:
     """One edit under way; read only but for two lists of sentences for the manifest.
 
     `asked`: the request as it came; `request`: the same with its number of steps settled. `notes`: what there is to
-    say. `withheld`: which targets the safety checker keeps back, and why.
+    say. `withheld`: which targets the safety checker keeps back, and why. `scratch`: a folder for what is too large for
+    memory; without one the clip's noise levels stay there and are not cached.
     """
 
     asked: EditRequest
@@ -41,6 +44,7 @@ class Session:
     previews: bool
     notes: list[str] = field(default_factory=list)
     withheld: list[str] = field(default_factory=list)
+    scratch: Path | None = None
 
     @classmethod
     def begin(
@@ -72,6 +76,24 @@ class Session:
             previews=previews,
             notes=[*models.notes, *(note for note in cut if note)],
         )
+
+    def share_memory(self, frames: int, size: tuple[int, int]) -> None:
+        """Decide how many of `frames` keyframes of `size` pixels (width, height) pass the UNet at once, and say it."""
+        request, models = self.request, self.models
+        cells = size[0] * size[1] // models.vae_factor**2
+        row = row_bytes(cells, models.unet.config.block_out_channels[0], models.dtype.itemsize)
+        most, free = max(step.count for step in row_schedule(request, self.plans)), free_on(models.device)
+        alone = NULL_TEXT_ROWS if request.inversion == "null_text" else 1
+        window, chunk = (min(frames, request.window or window_size(free, n, row)) for n in (most, alone))
+        self.memory.chunks = replace(self.memory.chunks, frames=chunk, window=window)
+        if window < frames:
+            said = f"the {frames} keyframes pass the network in windows of at most {window}"
+            alike = "; the norms over the whole clip are taken per frame, then" if request.as_published else ""
+            self.notes.append(said + alike)
+
+
+NULL_TEXT_ROWS = 11
+"""What a backward pass through the UNet takes, in rows: 0.74 GB per frame of Stable Diffusion 1.5 in half precision."""
 
 
 def reconstruction_request(request: EditRequest) -> EditRequest:

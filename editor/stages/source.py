@@ -14,7 +14,7 @@ from editor.events import Stage
 from editor.media import psnr
 from editor.method.inversion import Trajectory, invert
 from editor.method.null_text import NullText, fit_null_text
-from editor.stages.cache import Entry, content_key
+from editor.stages.cache import Entry, LevelFile, content_key
 from editor.stages.footage import Footage
 from editor.stages.meter import Chunks
 from editor.stages.session import Session
@@ -42,18 +42,16 @@ class Source:
     vae_psnr: float
     cached: tuple[str, ...]
 
+    def close(self) -> None:
+        """Let go of the file that the trajectory is in, if it is in one."""
+        if isinstance(self.trajectory.latents, LevelFile):
+            self.trajectory.latents.close()
+
 
 def find_source(session: Session, footage: Footage) -> Source:
     """Encode and invert the clip and fit the null text, as far as the cache does not have them."""
     identity, device = _identity(session, footage), session.models.device
-    (trajectory, rebuilt), known = _cached_or_computed(
-        session,
-        content_key(kind="trajectory", **identity),
-        (Stage.ENCODE, Stage.INVERT),
-        compute=lambda: _invert(session, footage),
-        pack=lambda found: ({"latents": found[0].latents, "rebuilt": torch.from_numpy(found[1])}, {}),
-        unpack=lambda e: (Trajectory(e.tensors["latents"].to(device), 0.0), e.tensors["rebuilt"].numpy()),
-    )
+    trajectory, rebuilt, known = _trajectory(session, footage, content_key(kind="trajectory", **identity))
     cached = ("inversion",) if known else ()
     null_text = None
     if session.request.inversion == "null_text":
@@ -71,6 +69,31 @@ def find_source(session: Session, footage: Footage) -> Source:
         session.notes.append(f"{' and '.join(cached)} taken from the cache: this clip was inverted before")
     vae_psnr = psnr(unpad_frames(rebuilt, footage.fit), footage.visible)
     return Source(trajectory, null_text, rebuilt, vae_psnr, cached)
+
+
+def _trajectory(session: Session, footage: Footage, key: str) -> tuple[Trajectory, np.ndarray, bool]:
+    """The clip's latents at every noise level, the clip after the VAE alone, and whether the cache had them.
+
+    They are in a file that is read by the level, as far as the session has a place for one.
+    """
+    known = session.cache.levels(key, session.models.device) if session.cache else None
+    if known is not None:
+        session.meter.skip(Stage.ENCODE, Stage.INVERT)
+        with session.meter.stage(Stage.INVERT, message="taken from the cache"):
+            return Trajectory(known, 0.0), known.rebuilt, True
+    latents, rebuilt = _encoded(session, footage)
+    if session.scratch is None:
+        return _inverted(session, footage, latents, None), rebuilt, False
+    place = session.scratch / f"{key}.safetensors"
+    levels = LevelFile.create(place, session.request.steps + 1, latents, rebuilt)
+    try:
+        trajectory = _inverted(session, footage, latents, levels)
+    except BaseException:
+        levels.close()
+        raise
+    trouble = session.cache.adopt(key, place) if session.cache else None
+    session.notes.extend([trouble] if trouble else [])
+    return trajectory, rebuilt, False
 
 
 def _cached_or_computed(
@@ -108,19 +131,26 @@ def _identity(session: Session, footage: Footage) -> dict[str, Any]:
         "size": [footage.fit.scaled, footage.fit.padded],
         "model": [session.models.revision, *session.models.additions],
         "clip_skip": request.clip_skip,
-        "published": request.as_published,
+        "published": (session.memory.chunks.frames or 0) >= len(footage.frames) if request.as_published else None,
         "dtype": str(session.models.dtype),
         "steps": request.steps,
         "prompt": request.source if request.inversion_prompt == "source" else "",
     }
 
 
-def _invert(session: Session, footage: Footage) -> tuple[Trajectory, np.ndarray]:
-    """The clip's latents at every noise level, and the clip after the VAE alone."""
-    meter, models, text = session.meter, session.models, session.conditioning
-    with meter.stage(Stage.ENCODE, message=_extent(footage)):
+def _encoded(session: Session, footage: Footage) -> tuple[torch.Tensor, np.ndarray]:
+    """The clip's latents, and the frames that decoding them gives."""
+    with session.meter.stage(Stage.ENCODE, message=footage.extent):
         through = partial(_through_vae, session, footage)
-        latents, rebuilt = session.memory.within("vae", max(footage.fit.padded), through)
+        return session.memory.within("vae", max(footage.fit.padded), through)
+
+
+def _inverted(session: Session, footage: Footage, latents: torch.Tensor, levels: LevelFile | None) -> Trajectory:
+    """The clip's latents at every noise level, in `levels` if there are any."""
+    meter, models, text = session.meter, session.models, session.conditioning
+
+    def said(chunks: Chunks, through: int) -> str:
+        return "" if (chunks.frames or through) >= len(latents) else footage.reached(through)
 
     def run(chunks: Chunks) -> Trajectory:
         return invert(
@@ -131,19 +161,16 @@ def _invert(session: Session, footage: Footage) -> tuple[Trajectory, np.ndarray]
             kernel=models.kernel,
             chunk=chunks.frames,
             as_published=session.request.as_published,
-            on_step=lambda done, steps, guess: meter.step(done, steps),
+            levels=levels,
+            on_step=lambda done, steps, guess: meter.step(done, steps, said(chunks, len(latents))),
+            on_frames=lambda done, n: meter.step(done, steps, said(chunks, n), part=n / len(latents)),
         )
 
-    with meter.stage(Stage.INVERT, session.request.steps):
+    steps = session.request.steps
+    with meter.stage(Stage.INVERT, steps):
         trajectory = session.memory.within("frames", len(latents), run)
         meter.count(Stage.INVERT, trajectory.unet_evaluations)
-    return trajectory, rebuilt
-
-
-def _extent(footage: Footage) -> str:
-    """How many frames the model gets, and how many follow them."""
-    keyframes, others = len(footage.frames), footage.clip.count - len(footage.frames)
-    return f"{keyframes} keyframes, then {others} frames follow" if others else f"{keyframes} frames"
+    return trajectory
 
 
 def _through_vae(session: Session, footage: Footage, chunks: Chunks) -> tuple[torch.Tensor, np.ndarray]:
@@ -172,6 +199,6 @@ def _fit(session: Session, trajectory: Trajectory) -> NullText:
         )
 
     with meter.stage(Stage.NULL_TEXT, session.request.steps):
-        null_text = session.memory.within("frames", trajectory.latents.shape[1], run)
+        null_text = session.memory.within("frames", len(trajectory.noisiest), run)
         meter.count(Stage.NULL_TEXT, null_text.unet_evaluations)
     return null_text

@@ -15,12 +15,14 @@ from editor.method.denoiser import OnStep, unheard
 from editor.method.plan import plan_control
 from editor.method.sampling import Sampled, sample_edit
 from editor.method.spatial import SpatialLoss, left_alone, with_detail
+from editor.method.windows import plan_windows
 from editor.stages.footage import Footage
 from editor.stages.meter import Chunks
 from editor.stages.session import Session, reconstruction_request
 from editor.stages.source import Source
 
 PREVIEW_SECONDS = 1.0  # a preview is a file that travels: at most about one a second,
+PREVIEW_FRAMES = 16  # of so many frames at most, spread over the clip,
 PREVIEW_SHARE = 0.2  # and at most this share of the time, however slow the VAE is
 
 
@@ -104,6 +106,7 @@ def _sample(
 ) -> Sampled:
     """Edit towards some of the targets, in one batch."""
     models, request, text = session.models, session.request, session.conditioning
+    watcher = _Watcher(session, footage, chunks, targets.start, listen)
     return sample_edit(
         models.unet,
         session.schedule,
@@ -114,7 +117,9 @@ def _sample(
         kernel=models.kernel,
         null_text=source.null_text,
         spatial=_spatial_loss(session, footage, chunks) if has_spatial_loss(request) else None,
-        on_step=_Watcher(session, footage, chunks, targets.start, listen),
+        windows=plan_windows(footage.clip.keyframes.shots, chunks.window or len(footage.frames)),
+        on_step=watcher,
+        on_frames=watcher.within,
     )
 
 
@@ -141,7 +146,7 @@ class _Watcher:
         """`guess` (targets, F, C, h, w) are the clean latents as the step sees them."""
         meter = self.session.meter
         rounds = len(self.session.plans) if self.chunks.targets else 1  # one after the other, or all at once
-        meter.step(self.first * steps + done, rounds * steps)
+        meter.step(self.first * steps + done, rounds * steps, self._through(len(self.footage.frames)))
         self.listen(done, steps, guess)
         wanted = self.session.previews and self.chunks.previews and guess is not None and done < steps
         if not wanted or time.monotonic() < self.next_preview:
@@ -153,7 +158,20 @@ class _Watcher:
         spent = time.monotonic() - began
         self.next_preview = time.monotonic() + max(PREVIEW_SECONDS, spent * (1 / PREVIEW_SHARE - 1))
 
+    def within(self, done: int, through: int) -> None:
+        """An `OnFrames`: report the keyframes that are through in a step."""
+        steps, frames = self.session.request.steps, len(self.footage.frames)
+        rounds = len(self.session.plans) if self.chunks.targets else 1
+        message = self._through(through)
+        self.session.meter.step(self.first * steps + done, rounds * steps, message, part=through / frames)
+
+    def _through(self, frames: int) -> str:
+        """What is said where the keyframes pass in windows."""
+        all_at_once = (self.chunks.window or frames) >= len(self.footage.frames)
+        return "" if all_at_once else self.footage.reached(frames)
+
     def _preview(self, target: int, step: int, steps: int, latents: torch.Tensor) -> None:
-        frames = decode_latents(self.session.models.vae, latents, self.chunks.vae, self.chunks.tile)
+        stride = -(-len(latents) // PREVIEW_FRAMES)
+        frames = decode_latents(self.session.models.vae, latents[::stride], self.chunks.vae, self.chunks.tile)
         shown = unpad_frames(frames, self.footage.fit)
-        self.session.meter.emit(Preview(target, step, steps, self.footage.visible, shown))
+        self.session.meter.emit(Preview(target, step, steps, self.footage.visible[::stride], shown, stride))

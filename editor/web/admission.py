@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 
+from editor.diffusion.memory import free_here
 from editor.events import EditError
 from editor.request import EditRequest
 from editor.settings import Settings
@@ -15,7 +15,6 @@ from editor.web.estimate import Cost, Pace, side
 DOUBT = 3.0
 """A first guess of the time may be wrong by this factor, so only an edit beyond it is refused."""
 SMALLEST_SIDE = 64
-CGROUP = Path("/sys/fs/cgroup")
 
 
 class Admission:
@@ -69,22 +68,11 @@ def _cheaper(request: EditRequest, frames: int) -> Iterator[tuple[EditRequest, i
 def free_memory_gb() -> float | None:
     """Memory that an edit could still have here: what is free, and what the worker process holds between edits.
 
-    In a container its limit counts. None where the system does not tell.
+    None where the system does not tell.
     """
     try:
         own = sum(child.memory_info().rss for child in psutil.Process().children(recursive=True))
-        free = psutil.virtual_memory().available
     except psutil.Error:
         return None
-    limit = _container_room()
-    return ((free if limit is None else min(free, limit)) + own) / 1e9
-
-
-def _container_room() -> float | None:
-    """What the container may still take (cgroup v2); None without a limit."""
-    try:
-        most = int((CGROUP / "memory.max").read_text())
-        used = int((CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):  # no container, another system, or "max"
-        return None
-    return most - used
+    free = free_here()
+    return None if free is None else (free + own) / 1e9

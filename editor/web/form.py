@@ -17,7 +17,7 @@ from editor.web import markup
 from editor.web.view import label
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Frames": ("key_fps", "max_frames", "agreement", "size"),
+    "Frames": ("key_fps", "max_frames", "agreement", "window", "size"),
     "Steering": (
         "steps",
         "swap_steps",

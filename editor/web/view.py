@@ -117,7 +117,8 @@ def _line(job: JobView) -> str:
     if job.stopping and not job.state.final:
         return "Stopping after this step"
     if job.message:
-        return job.message
+        within = job.state is JobState.RUNNING and _counted(job)
+        return f"{_stage_line(job)}, {job.message}" if within else job.message
     if job.state is JobState.QUEUED:
         return texts.ordinal_place(job.position or 1)
     if job.state is JobState.RUNNING:
@@ -128,10 +129,16 @@ def _line(job: JobView) -> str:
 def _stage_line(job: JobView) -> str:
     if job.stage is None:
         return "Loading the model"
-    counts = {Stage.INVERT: "step", Stage.NULL_TEXT: "step", Stage.EDIT: "step", Stage.WRITE: "frame"}
-    counted = job.total > 1 and job.stage in counts
-    part = f", {counts[job.stage]} {min(job.done, job.total)} of {job.total}" if counted else ""
+    part = f", {COUNTED[job.stage]} {min(job.done, job.total)} of {job.total}" if _counted(job) else ""
     return texts.STAGES[job.stage] + part
+
+
+COUNTED = {Stage.INVERT: "step", Stage.NULL_TEXT: "step", Stage.EDIT: "step", Stage.WRITE: "frame"}
+"""Stages whose units are told, and what they are."""
+
+
+def _counted(job: JobView) -> bool:
+    return job.total > 1 and job.stage in COUNTED
 
 
 def _fraction(job: JobView, weights: Mapping[Stage, float]) -> float:

@@ -1,5 +1,6 @@
 """One edit on tiny components, as the pipeline makes it: invert, fit where asked, plan, sample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from editor.method.plan import ControlPlan, plan_control
 from editor.method.sampling import Conditioning, Sampled, sample_edit
 from editor.method.schedule import Schedule
 from editor.method.spatial import SpatialLoss
+from editor.method.windows import Window
 from editor.request import EditRequest
 from tests import tiny
 
@@ -54,6 +56,7 @@ def run_edit(
     trajectory: Trajectory | None = None,
     kernel: KernelChoice = SDPA,
     spatial: SpatialLoss | None = None,
+    windows: Sequence[Window] = (),
     on_step: OnStep = unheard,
 ) -> Run:
     """Edit clean `latents` (F, C, h, w); a `trajectory` from an earlier run is not found again."""
@@ -82,6 +85,7 @@ def run_edit(
         kernel=kernel,
         null_text=null_text,
         spatial=spatial,
+        windows=windows,
         on_step=on_step,
     )
     return Run(trajectory, null_text, plans, sampled)

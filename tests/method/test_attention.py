@@ -162,7 +162,7 @@ def test_recorded_maps_are_the_mean_softmax_over_heads(blocks):
         total = []
         explicit(attn, x[0, frame], text[0], maps=lambda head, own, total=total: total.append(own) or own)
         seen.append(torch.stack(total).mean(0))
-    found = maps._sums["source"] / maps._counts["source"]
+    found = maps._sums["source"][0] / maps._counts["source", 0]
     assert torch.allclose(found.double(), torch.cat(seen), atol=1e-6)  # maps are float32
     assert other.words("source", (2,)) is None
 

@@ -11,9 +11,10 @@ from editor.events import Cancelled, EditError
 from editor.method import sampling
 from editor.method.attention import EditAttention, EditStep, attached, processors_for
 from editor.method.branches import planned_evaluations
-from editor.method.denoiser import Denoiser
+from editor.method.denoiser import Denoiser, proximal
 from editor.method.inversion import Trajectory
 from editor.method.schedule import Schedule
+from editor.method.windows import Window, plan_windows
 from tests import tiny
 from tests.method.runs import SOURCE, ask, run_edit
 
@@ -221,13 +222,13 @@ def test_guidance_stops_where_it_is_told_to(exact_demo):
 def test_the_smallest_differences_are_not_guided():
     difference = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     difference[1] *= 100  # each target by its own measure
-    kept = sampling.proximal(difference, 0.7)
+    kept = proximal(difference, 0.7)
     for before, after in zip(difference, kept, strict=True):
         share = float((after != 0).float().mean())
         assert share == pytest.approx(0.3, abs=0.002)  # one value in 768
         assert before[after == 0].abs().max() <= after[after != 0].abs().min()
         assert torch.equal(after[after != 0], before[after != 0])
-    assert torch.equal(sampling.proximal(difference, 0.0), difference)
+    assert torch.equal(proximal(difference, 0.0), difference)
 
 
 def test_equal_prompts_give_the_clip_back_with_the_numbers_of_photo(exact_demo):
@@ -379,3 +380,67 @@ def test_the_kernel_makes_no_difference(exact_demo):
     request, latents = ask(SWAP, ADDITION, steps=3), exact_demo.latents(2)
     plain, sdpa = (run_edit(exact_demo, request, latents, kernel=KernelChoice(k, "")) for k in ("plain", "sdpa"))
     assert gap(plain.sampled.latents, sdpa.sampled.latents) < EXACT
+
+
+# --- frames in windows
+
+
+def test_windows_hold_whole_shots_or_parts_of_one():
+    shots = (0,) * 3 + (1,) * 4 + (2,) * 10 + (3,) * 1 + (4,) * 5
+    windows = plan_windows(shots, 6, anchors=3)
+    assert [(w.start, w.stop) for w in windows] == [(0, 3), (3, 7), (7, 12), (12, 17), (17, 23)]
+    assert [w.anchors for w in windows] == [(), (), (7, 11, 16), (7, 11, 16), ()]
+    assert [w.leads for w in windows] == [False, False, True, False, False]
+    assert plan_windows(shots, 23) == (Window(0, 23),), "what fits is one window"
+    assert [w.stop - w.start for w in plan_windows((0,) * 10, 1, anchors=3)] == [1] * 10
+    with pytest.raises(ValueError, match="holds nothing"):
+        plan_windows(shots, 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"frame_attention": "sparse"},
+        {"frame_attention": "first"},
+        {"frame_attention": "own"},
+        {"frame_attention": "sparse", "self_attention": "source_maps", "blend": True, "blend_region": "attention"},
+        {"frame_attention": "sparse", "self_attention": "source_kv", "inversion": "ddim", "guidance_base": "empty"},
+        {"frame_attention": "sparse", "guidance_quantile": 0.7, "negative_prompt": "snow"},
+    ],
+    ids=lambda values: "-".join(map(str, values.values())),
+)
+@pytest.mark.parametrize("size", [1, 3])
+def test_attention_to_the_first_and_the_previous_frame_is_the_same_in_windows(exact_demo, values, size):
+    request = ask(SWAP, ADDITION, **{"steps": 4, "dense_layers": "none", "blend_start": 0.2, **values})
+    latents, heard = exact_demo.latents(7), []
+    whole = run_edit(exact_demo, request, latents)
+    windows = plan_windows((0, 0, 0, 0, 0, 1, 1), size)
+    parted = run_edit(exact_demo, request, latents, windows=windows, on_step=lambda done, *_: heard.append(done))
+    # anchors pass too where a shot is split, though no layer asks for them here
+    assert gap(parted.sampled.latents, whole.sampled.latents) < EXACT
+    assert heard == [1, 2, 3, 4]
+    for mine, theirs in zip(parted.sampled.masks, whole.sampled.masks, strict=True):
+        assert mine is theirs is None or torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("scope", ["sparse", "dense"])
+@pytest.mark.parametrize("layers", ["paper", "all"])
+def test_all_frames_as_anchors_are_dense_attention(exact_demo, scope, layers):
+    request = ask(SWAP, steps=3, frame_attention=scope, dense_layers=layers, **BARE)
+    latents = exact_demo.latents(5)
+    whole = run_edit(exact_demo, request, latents)
+    everything = tuple(Window(*part, tuple(range(5)), leads=part[0] == 0) for part in ((0, 2), (2, 4), (4, 5)))
+    assert (
+        gap(run_edit(exact_demo, request, latents, windows=everything).sampled.latents, whole.sampled.latents) < EXACT
+    )
+    some = plan_windows((0,) * 5, 2, anchors=2)
+    found = run_edit(exact_demo, request, latents, windows=some)
+    assert gap(found.sampled.latents, whole.sampled.latents) > 1e-6, "fewer anchors show less"
+    per_frame = whole.sampled.unet_evaluations
+    assert found.sampled.unet_evaluations == pytest.approx(per_frame * 7 / 5, abs=1e-3), "two anchors pass once more"
+
+
+def test_equal_prompts_give_the_clip_back_in_windows(exact_demo):
+    request = ask(steps=5, frame_attention="sparse", dense_layers="paper", **BARE)
+    run = run_edit(exact_demo, request, exact_demo.latents(6), windows=plan_windows((0,) * 6, 2, anchors=2))
+    assert gap(run.sampled.latents[0], run.trajectory.clean) < EXACT

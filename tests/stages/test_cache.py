@@ -4,11 +4,13 @@ import multiprocessing
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import editor.stages.cache
-from editor.stages.cache import InversionCache, content_key, file_digest
+from editor.stages.cache import InversionCache, LevelFile, content_key, file_digest
 
 KILOBYTE = 1024
 
@@ -122,3 +124,51 @@ def test_two_processes_may_write_at_once(tmp_path):
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert not list(tmp_path.glob(".*"))
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 50 * KILOBYTE
+
+
+# --- noise levels
+
+
+def level_file(place, value=0.0):
+    latents = torch.full((2, 4, 3, 5), value)
+    found = LevelFile.create(place, 4, latents, np.full((2, 6, 10, 3), 7, np.uint8))
+    for level in range(4):
+        found[level] = latents + level
+    return found
+
+
+def test_levels_come_back_one_by_one_and_are_kept_by_the_cache(cache, tmp_path):
+    written = level_file(tmp_path / "levels.safetensors", 3.0)
+    assert len(written) == 4 and written[-1].unique().tolist() == [6.0]
+    assert load_file(tmp_path / "levels.safetensors")["latents"].shape == (4, 2, 4, 3, 5), "a plain safetensors file"
+    assert cache.adopt("a", tmp_path / "levels.safetensors") is None
+    written[0] = written[0] + 1  # whoever has it open goes on
+    found = cache.levels("a", torch.device("cpu"))
+    assert [found[level].unique().tolist() for level in range(4)] == [[4.0], [4.0], [5.0], [6.0]]
+    assert found.rebuilt.shape == (2, 6, 10, 3) and (found.rebuilt == 7).all()
+    with pytest.raises(IndexError):
+        found[4]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no safetensors at all", None])
+def test_damaged_levels_count_as_absent_and_go(cache, tmp_path, damage):
+    level_file(tmp_path / "levels.safetensors").close()
+    cache.adopt("a", tmp_path / "levels.safetensors")
+    path = cache._path("a")
+    path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
+    assert cache.levels("a", torch.device("cpu")) is None
+    assert not path.exists()
+
+
+def test_levels_beyond_the_budget_or_for_a_full_disk_are_not_kept_and_that_is_said(cache, tmp_path, monkeypatch):
+    place = tmp_path / "levels.safetensors"
+    level_file(place).close()
+    assert "is not kept" in InversionCache(cache.folder, 100).adopt("a", place)
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(editor.stages.cache.os, "replace", full)
+    monkeypatch.setattr(editor.stages.cache.shutil, "copyfile", full)
+    assert "disk is full" in cache.adopt("a", place)
+    assert place.exists() and list(cache.folder.iterdir()) == []
