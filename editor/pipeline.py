@@ -9,18 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
+from editor.diffusion.latents import unpad_frames
 from editor.diffusion.models import Models
-from editor.events import EditError, EditResult, Emit, Stage, ignore
+from editor.diffusion.safety import Withheld
+from editor.events import EditResult, Emit, Stage, ignore
 from editor.media import Limits
 from editor.method.denoiser import OnStep, unheard
 from editor.method.sampling import Sampled
 from editor.request import EditRequest
 from editor.stages.cache import InversionCache
 from editor.stages.footage import Footage, read_footage
-from editor.stages.results import workplace, write_result
+from editor.stages.results import workplace, write_results
 from editor.stages.session import WRITING, Session
 from editor.stages.source import Source, find_source
-from editor.stages.targets import Edited, finished_frames, reconstruction_psnr, sample_targets
+from editor.stages.targets import Edited, decoded, reconstruction_psnr, sample_targets
 
 
 def edit(
@@ -51,13 +53,7 @@ def edit(
             footage = read_footage(clip, request, models, scratch, limits, normalised)
         edited = edit_frames(session, footage)
         session.meter.expect(Stage.WRITE, WRITING * len(session.plans) * footage.clip.count / len(footage.frames))
-        results = []
-        for index in range(len(session.plans)):
-            if edited.frames[index] is None:
-                continue
-            with session.meter.stage(Stage.WRITE, footage.clip.count, part=(index, len(session.plans))):
-                results.append(write_result(session, footage, edited, index, scratch, out))
-        return tuple(results)
+        return write_results(session, footage, edited, scratch, out)
 
 
 def edit_frames(session: Session, footage: Footage, listen: OnStep = unheard) -> Edited:
@@ -80,15 +76,23 @@ def _shown(session: Session, footage: Footage, source: Source, sampled: Sampled)
     shown, safety, refusals = [], session.models.safety, []
     for index, plan in enumerate(session.plans):
         with session.meter.stage(Stage.DECODE, part=(index, len(session.plans))):
-            frames = finished_frames(session, footage, source, sampled, index)
+            frames = decoded(session, sampled.latents[index])
             try:
-                frames, said = (frames, None) if safety is None else safety.passed(frames)
-                shown.append(frames)
-                session.notes.extend([f"“{plan.target}”: {said}"] if said else [])
-            except EditError as error:
+                shown.append(frames if safety is None else _passed(session, footage, frames, plan.target))
+            except Withheld as error:
                 shown.append(None)
                 refusals.append(error)
                 session.withheld.append(f"“{plan.target}”: {error}")
     if len(refusals) == len(shown):
         raise refusals[0]
     return tuple(shown)
+
+
+def _passed(session: Session, footage: Footage, frames: np.ndarray, target: str) -> np.ndarray:
+    """The frames, uint8 (K, h, w, 3) as the model sees them, as the safety checker lets them pass."""
+    seen = unpad_frames(frames, footage.fit)
+    passed, said = session.models.safety.passed(seen)
+    if said:
+        session.notes.append(f"“{target}”: {said}")
+        seen[:] = passed  # a view of the frames, without their margin
+    return frames

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from editor.diffusion.catalog import family_of
 from editor.events import EditError
+from editor.media.clip import KEY_FPS, MOST
 from editor.options import check, option, quoted
 from editor.presets import COMMON as PRESETS
 from editor.presets import FAMILIES, STRENGTHS, depends_on_family, origin, preset_values
@@ -64,9 +65,9 @@ class EditRequest:
     start: float = option(0.0, "Where the edited interval begins, in seconds.", low=0.0, advanced=False)
     end: float | None = option(None, "Where it ends, in seconds; empty: the end of the clip.", low=0.0, advanced=False)
     key_fps: float = option(
-        8.0, "Keyframes per second: only they are edited, the rest follows the clip's motion.", low=0.1, high=30.0
+        KEY_FPS, "Keyframes per second: only they are edited, the rest follows the clip's motion.", low=0.1, high=30.0
     )
-    max_frames: int = option(32, "Maximum number of keyframes to edit.", low=1, high=128)
+    max_frames: int = option(MOST, "Maximum number of keyframes to edit.", low=1, high=MOST)
     agreement: int = option(
         1,
         "How many keyframes before and after a keyframe its edit is averaged with, along the clip's motion.",
@@ -77,7 +78,7 @@ class EditRequest:
         None,
         "Keyframes that pass the network at once; empty: 32, or as many as there is memory for.",
         low=1,
-        high=480,
+        high=MOST,
     )
     size: int | None = option(
         None,

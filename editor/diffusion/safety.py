@@ -16,6 +16,10 @@ BLUR = 8
 """The blur's radius is the longer side through this."""
 
 
+class Withheld(EditError):
+    """A result that the checker does not let pass; others may still be shown."""
+
+
 @dataclass(frozen=True)
 class SafetyChecker:
     """The checkpoint's own classifier with its image processor."""
@@ -39,23 +43,28 @@ class SafetyChecker:
     def passed(self, frames: np.ndarray) -> tuple[np.ndarray, str | None]:
         """The frames that may be shown, and a sentence on what was done to them, if anything was.
 
-        The checker's false alarms are mostly single frames: one is blurred beyond recognition. Raises `EditError` from
+        The checker's false alarms are mostly single frames: one is blurred beyond recognition. Raises `Withheld` from
         two frames or a tenth of them on: a blackened video would look like a fault.
         """
         found = self.flagged(frames)
         if not found:
             return frames, None
-        if len(found) > 1 or len(found) >= SHARE * len(frames):
-            raise EditError(
-                f"The checkpoint's safety checker flagged {len(found)} of {len(frames)} frames, so this result is "
-                "withheld. Change the prompt. Whoever hosts this can turn the checker off with EDITOR_SAFETY=off."
-            )
+        withheld(len(found), len(frames))
         shown = frames.copy()
-        shown[found[0]] = _blurred(frames[found[0]])
+        shown[found[0]] = blurred(frames[found[0]])
         return shown, f"the safety checker flagged frame {found[0] + 1} of {len(frames)}, which is blurred"
 
 
-def _blurred(frame: np.ndarray) -> np.ndarray:
+def withheld(found: int, frames: int) -> None:
+    """Raise `Withheld` where `found` of so many frames are too many to be a false alarm."""
+    if found > 1 or found >= SHARE * frames:
+        raise Withheld(
+            f"The checkpoint's safety checker flagged {found} of {frames} frames, so this result is withheld. Change "
+            "the prompt. Whoever hosts this can turn the checker off with EDITOR_SAFETY=off."
+        )
+
+
+def blurred(frame: np.ndarray) -> np.ndarray:
     """The frame (H, W, 3) with nothing left but its colours in the rough."""
     picture = Image.fromarray(frame)
     return np.asarray(picture.filter(ImageFilter.GaussianBlur(max(picture.size) / BLUR)))

@@ -31,6 +31,7 @@ from editor.stages.cache import InversionCache
 from editor.stages.footage import Footage
 from editor.stages.session import Session, target_notes
 from editor.stages.source import Source
+from editor.stages.targets import finished_frames
 
 FPS = 8.0
 CHUNK = 4
@@ -99,7 +100,7 @@ def _edited(
     return [
         Attempt(
             task,
-            edited.frames[i],
+            np.stack([frame for _, frame in finished_frames(session, footage, edited, i)]),
             costs[i],
             tuple(traces[i]),
             edited.reconstruction_psnr,
@@ -131,11 +132,11 @@ def _costs(session: Session, source: Source, counted: float) -> list[dict[str, f
 def _footage(frames: np.ndarray, models: Models) -> Footage:
     """Drawn frames of the model's own size, as the stages of an edit want them."""
     count, height, width, _ = frames.shape
-    clip = Clip(frames, Keyframes.every(count), FPS, 0, count / FPS, (width, height))
+    clip = Clip(Keyframes.every(count), FPS, 0, count / FPS, (width, height), drawn=frames)
     fit = plan_fit(width, height, models.native_size, models.multiple)
     if fit.padded != (width, height):
         raise ValueError(f"tasks are drawn at {width} x {height}, which the model would change to {fit.padded}")
-    return Footage(clip, hashlib.sha256(frames.tobytes()).hexdigest(), fit, frames, ())
+    return Footage(clip, hashlib.sha256(frames.tobytes()).hexdigest(), fit, frames, (), models.vae_factor)
 
 
 def round_trip(frames: np.ndarray, models: Models) -> np.ndarray:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 KEY_FPS = 8.0
 """Keyframes per second unless asked otherwise; a slower source has as many as frames."""
-MOST = 32
-"""Keyframes at most unless asked otherwise."""
+MOST = 480
+"""Keyframes at most unless asked otherwise: a minute of them. More only takes longer."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames to edit and everything needed to give the result the source's rate, length, size and sound."""
+    """What to edit and everything needed to give the result the source's rate, length, size and sound.
 
-    frames: np.ndarray
-    """The keyframes, uint8 (K, H, W, 3), RGB."""
+    Frames come from the file one by one: those of a minute at the clip's own size would fill the memory.
+    """
+
     keyframes: "Keyframes"
     """Which of the interval's frames they are, counted from its first."""
     fps: float
@@ -67,7 +69,9 @@ class Clip:
     source_size: tuple[int, int]
     """Width and height in pixels."""
     path: Path | None = None
-    """The normalised file; None where `frames` are all there is."""
+    """The normalised file; None where `drawn` are all frames."""
+    drawn: np.ndarray | None = None
+    """uint8 (F, H, W, 3), RGB, of a clip that is in no file."""
     audio: Path | None = None
     """The same, where it has sound; the interval's sound lies between `start` and `end` of it."""
     notes: tuple[str, ...] = ()
@@ -95,9 +99,19 @@ class Clip:
 
     def every_frame(self) -> Iterator[np.ndarray]:
         """All frames of the interval at the clip's size, uint8 (H, W, 3), one by one."""
-        if self.path is None:
-            return iter(self.frames)
+        if self.drawn is not None:
+            return iter(self.drawn)
         return stream_frames(self.path, self.fps, self.first, self.count, self.source_size)
+
+    def key_frames(self) -> Iterator[np.ndarray]:
+        """The keyframes at the clip's size, uint8 (H, W, 3), one by one."""
+        wanted = set(self.keyframes.indices)
+        return (frame for i, frame in enumerate(self.every_frame()) if i in wanted)
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """The keyframes at once, uint8 (K, H, W, 3): for short clips only."""
+        return np.stack(list(self.key_frames()))
 
 
 def plan_interval(
@@ -162,7 +176,7 @@ def read_clip(
     key_fps: float = KEY_FPS,
     max_frames: int = MOST,
 ) -> Clip:
-    """Choose keyframes in a file that `normalise` wrote, and read them. Times in seconds; rules as in `plan_interval`.
+    """Choose keyframes in a file that `normalise` wrote. Times in seconds; rules as in `plan_interval`.
 
     Cuts and fast motion may need more keyframes than the interval has at least: without `end` it is shortened to what
     `max_frames` are enough for, otherwise that raises `EditError`.
@@ -175,10 +189,7 @@ def read_clip(
     looked_at = stream_frames(normalised, source.fps, interval.first, interval.count, small)
     keyframes = choose_keyframes(looked_at, interval.stride, max_frames)
     notes = interval.notes + _limit_notes(keyframes, interval, end, max_frames)
-    frames = stream_frames(normalised, source.fps, interval.first, keyframes.frames, source.size)
-    wanted = set(keyframes.indices)
     return Clip(
-        frames=np.stack([frame for i, frame in enumerate(frames) if i in wanted]),
         keyframes=keyframes,
         fps=source.fps,
         first=interval.first,

@@ -14,42 +14,45 @@ from editor.motion.flow import match, reduced
 
 
 class Change(NamedTuple):
-    """At one keyframe: its `shot`, the clip's `frame`, uint8 (H, W, 3), and edit minus clip, float32 (H, W, 3)."""
+    """At one keyframe: its `shot`, the clip's `frame`, uint8 (H, W, 3), and edit minus clip, float32 (H, W, 3).
+
+    The frame may be reduced: it only says where things are.
+    """
 
     shot: int
     frame: np.ndarray
     difference: np.ndarray
 
 
-def agreed(changes: Iterable[Change], radius: int) -> Iterator[np.ndarray]:
-    """The differences of all keyframes, each averaged with those up to `radius` keyframes away in the same shot.
+def agreed(changes: Iterable[Change], radius: int) -> Iterator[Change]:
+    """All keyframes, the difference of each averaged with those up to `radius` keyframes away in the same shot.
 
     A neighbour weighs as much as it can be followed, at most as much as the keyframe itself. Radius 0 changes nothing.
-    Held at a time are 2 * radius + 1 keyframes.
+    Held at a time are 2 * radius + 1 keyframes. Frames come back reduced.
     """
     if radius < 0:
         raise ValueError(f"radius is {radius}, it must be 0 or more")
     incoming, held, centre = iter(changes), [], 0
     while True:
         while len(held) <= centre + radius and (change := next(incoming, None)) is not None:
-            held.append((change, reduced(change.frame)))
+            held.append(change._replace(frame=reduced(change.frame)))
         if centre >= len(held):
             return
-        yield _mean(held, centre)
+        yield held[centre]._replace(difference=_mean(held, centre))
         centre += 1
         if centre > radius:
             held.pop(0)
             centre -= 1
 
 
-def _mean(held: Sequence[tuple[Change, np.ndarray]], centre: int) -> np.ndarray:
+def _mean(held: Sequence[Change], centre: int) -> np.ndarray:
     """The difference at `centre`, averaged with all others of its shot in `held`."""
-    (shot, _, own), here = held[centre]
+    shot, here, own = held[centre]
     total, weight = own.copy(), np.ones((*own.shape[:2], 1), np.float32)
-    for i, (change, there) in enumerate(held):
+    for i, change in enumerate(held):
         if i == centre or change.shot != shot:
             continue
-        found = match(here, there)
+        found = match(here, change.frame)
         share = cv2.resize(found.confidence, own.shape[1::-1])[..., None]
         total += share * found.warped(change.difference)
         weight += share

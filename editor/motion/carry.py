@@ -5,11 +5,11 @@ What is carried is the difference edit minus clip, so that every frame keeps its
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import cv2
 import numpy as np
 
+from editor.motion.agree import Change
 from editor.motion.flow import FOLLOWED, match, reduced
 from editor.motion.keyframes import Keyframes
 
@@ -30,43 +30,42 @@ class Carried:
     keyframe: bool
 
 
-def carried(frames: Iterable[np.ndarray], keyframes: Keyframes, differences: Iterable[np.ndarray]) -> Iterator[Carried]:
-    """All `frames` of a clip, uint8 (H, W, 3), edited, in order.
+def carried(frames: Iterable[np.ndarray], keyframes: Keyframes, changes: Iterable[Change]) -> Iterator[Carried]:
+    """All `frames` of a clip, uint8 (H, W, 3), edited, in order; `changes` are those of its keyframes, in order.
 
-    `differences`: edit minus clip at each keyframe, float32 (H, W, 3), in levels of 255. Held at a time are the frames
-    between two keyframes and their two differences. Raises `ValueError` where frames or differences run out.
+    Held at a time are one frame and the changes at two keyframes, however far these are apart. Raises `ValueError`
+    where frames or changes run out.
     """
-    incoming, changes = iter(frames), iter(differences)
-    before: tuple[int, int, np.ndarray, np.ndarray] | None = None
+    incoming, coming = iter(frames), iter(changes)
+    before: tuple[int, Change] | None = None
     for index, shot in zip(keyframes.indices, keyframes.shots, strict=True):
-        reached = -1 if before is None else before[0]
-        span = list(islice(incoming, index - reached))
-        change = next(changes, None)
-        if len(span) < index - reached or change is None:
-            raise ValueError(f"frames or differences end before keyframe {index}")
-        after = (index, shot, span.pop(), change)
-        if span:
-            if before is None or before[1] != shot:
-                raise ValueError(f"the frames before keyframe {index} have no keyframe of their shot before them")
-            yield from _between(span, before, after)
-        yield Carried(after[2], added(after[2], change), 0.0, True)
-        before = after
+        after, reached = next(coming, None), -1 if before is None else before[0]
+        if after is None:
+            raise ValueError(f"frames or changes end before keyframe {index}")
+        after = after._replace(shot=shot, frame=reduced(after.frame))
+        if index > reached + 1 and (before is None or before[1].shot != shot):
+            raise ValueError(f"the frames before keyframe {index} have no keyframe of their shot before them")
+        for place in range(reached + 1, index + 1):
+            frame = next(incoming, None)
+            if frame is None:
+                raise ValueError(f"frames or changes end before keyframe {index}")
+            if place == index:
+                yield Carried(frame, added(frame, after.difference), 0.0, True)
+            else:
+                yield _between(frame, before[1], after, (place - reached, index - place))
+        before = (index, after)
 
 
-def _between(span: list[np.ndarray], before: tuple, after: tuple) -> Iterator[Carried]:
-    """The frames of `span`, which lie between two keyframes (index, shot, frame, difference)."""
-    small = [reduced(key[2]) for key in (before, after)]
-    for offset, frame in enumerate(span, start=1):
-        here = reduced(frame)
-        matches = [match(here, there) for there in small]
-        distances = offset, after[0] - before[0] - offset
-        sure = [m.confidence for m in matches]
-        weights = [(c + FLOOR) / d for c, d in zip(sure, distances, strict=True)]
-        share = cv2.resize(weights[0] / (weights[0] + weights[1]), frame.shape[1::-1])
-        moved = [m.warped(key[3]) for m, key in zip(matches, (before, after), strict=True)]
-        change = cv2.blendLinear(*moved, share, 1 - share)
-        lost = float((np.maximum(*sure) < FOLLOWED).mean())
-        yield Carried(frame, added(frame, change), lost, False)
+def _between(frame: np.ndarray, before: Change, after: Change, distances: tuple[int, int]) -> Carried:
+    """A frame between two keyframes, at these `distances` from them, in frames."""
+    here = reduced(frame)
+    matches = [match(here, change.frame) for change in (before, after)]
+    sure = [m.confidence for m in matches]
+    weights = [(c + FLOOR) / d for c, d in zip(sure, distances, strict=True)]
+    share = cv2.resize(weights[0] / (weights[0] + weights[1]), frame.shape[1::-1])
+    moved = [m.warped(change.difference) for m, change in zip(matches, (before, after), strict=True)]
+    lost = float((np.maximum(*sure) < FOLLOWED).mean())
+    return Carried(frame, added(frame, cv2.blendLinear(*moved, share, 1 - share)), lost, False)
 
 
 def added(frame: np.ndarray, change: np.ndarray) -> np.ndarray:

@@ -15,13 +15,17 @@ from editor.stages.cache import file_digest
 
 @dataclass(frozen=True)
 class Footage:
-    """`frames` uint8 (K, h, w, 3) are the clip's keyframes at the model's size; `digest` is the SHA-256 of its file."""
+    """`frames` uint8 (K, h, w, 3) are the clip's keyframes at the model's size; `digest` is the SHA-256 of its file.
+
+    `cell`: pixels per latent cell along one axis.
+    """
 
     clip: Clip
     digest: str
     fit: Fit
     frames: np.ndarray
     notes: tuple[str, ...]
+    cell: int
 
     @property
     def audio(self) -> AudioSpan | None:
@@ -67,9 +71,9 @@ def read_footage(
         source = scratch / "clip.mp4"
         notes = normalise(path, source, limits).notes
     clip = read_clip(source, request.start, request.end, request.key_fps, request.max_frames)
-    _, height, width, _ = clip.frames.shape
-    fit = plan_fit(width, height, models.native_size, models.multiple, request.size)
-    return Footage(clip, digest, fit, fit_frames(clip.frames, fit), (*notes, *clip.notes, *_size_notes(fit)))
+    fit = plan_fit(*clip.source_size, models.native_size, models.multiple, request.size)
+    frames = np.concatenate([fit_frames(frame[None], fit) for frame in clip.key_frames()])
+    return Footage(clip, digest, fit, frames, (*notes, *clip.notes, *_size_notes(fit)), models.vae_factor)
 
 
 def _size_notes(fit: Fit) -> tuple[str, ...]:

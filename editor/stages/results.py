@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from editor.diffusion.models import Models
+from editor.diffusion.safety import Withheld
 from editor.events import DISK_FULL, EditError, EditResult, Stage, is_disk_full
 from editor.media import side_by_side, video_writer, write_poster
 from editor.media.files import put_in_place
@@ -61,33 +62,54 @@ def workplace(out: Path) -> Iterator[Path]:
         raise
 
 
-def write_result(
-    session: Session, footage: Footage, edited: Edited, index: int, scratch: Path, out: Path
-) -> EditResult:
-    """Write the files of target `index` into its folder of `out`, with all frames of the clip's interval.
+def write_results(
+    session: Session, footage: Footage, edited: Edited, scratch: Path, out: Path
+) -> tuple[EditResult, ...]:
+    """Write the files of every target into its folder of `out`, with all frames of the clip's interval.
 
-    Everything is written and checked in `scratch` first, and the manifest is moved last: where it is, all is whole.
+    Everything is written and checked in `scratch` first, and each manifest is moved last: where it is, all is whole. A
+    target that the safety checker withholds has no result; where it withholds all that raises `EditError`.
     """
-    target = session.plans[index].target
-    draft = EditResult(target, scratch, {})
-    followed = _write_pictures(session, footage, edited.frames[index], draft)
-    record = manifest(session, footage, edited, index) | {"motion": followed}
+    drafts, refusal, parts = {}, None, len(session.plans)
+    for index, plan in enumerate(session.plans):
+        if edited.frames[index] is None:
+            continue
+        draft = EditResult(plan.target, scratch / str(index), {})
+        draft.folder.mkdir()
+        with session.meter.stage(Stage.WRITE, footage.clip.count, part=(index, parts)):
+            try:
+                drafts[index] = draft, _write_pictures(session, footage, edited, index, draft)
+            except Withheld as error:
+                refusal = error
+                session.withheld.append(f"“{plan.target}”: {error}")
+    if not drafts and refusal is not None:
+        raise refusal
+    return tuple(
+        _in_place(draft, manifest(session, footage, edited, index) | {"motion": followed}, out / str(index))
+        for index, (draft, followed) in drafts.items()
+    )
+
+
+def _in_place(draft: EditResult, record: dict[str, Any], folder: Path) -> EditResult:
+    """The result of a `draft` whose pictures are written, in its `folder`, with its manifest."""
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
     draft.manifest.write_text(text + "\n", encoding="utf-8")
-    result = EditResult(target, out / str(index), {key: record[key] for key in HEADLINES})
-    result.folder.mkdir(parents=True, exist_ok=True)
+    result = EditResult(draft.target, folder, {key: record[key] for key in HEADLINES})
+    folder.mkdir(parents=True, exist_ok=True)
     put_in_place(zip(draft.files.values(), result.files.values(), strict=True))
     return result
 
 
-def _write_pictures(session: Session, footage: Footage, keyframes: np.ndarray, draft: EditResult) -> dict[str, Any]:
+def _write_pictures(
+    session: Session, footage: Footage, edited: Edited, index: int, draft: EditResult
+) -> dict[str, Any]:
     """Write both videos and the poster, frame by frame; what there is to say about the frames between keyframes."""
     clip, meter, lost = footage.clip, session.meter, []
     with (
         video_writer(draft.edited, clip.fps, footage.audio) as put,
         video_writer(draft.side_by_side, clip.fps, footage.audio) as put_both,
     ):
-        for done, carried in enumerate(full_rate(footage, keyframes, session.request.agreement)):
+        for done, carried in enumerate(full_rate(session, footage, edited, index)):
             if done % FRAMES_PER_REPORT == 0:
                 meter.step(done, clip.count)
             put(carried.frame)

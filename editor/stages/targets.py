@@ -1,6 +1,7 @@
 """From the inverted clip to the frames of every result: all targets in one batch, with previews on the way."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,9 +29,10 @@ PREVIEW_SHARE = 0.2  # and at most this share of the time, however slow the VAE 
 
 @dataclass(frozen=True)
 class Edited:
-    """What frames became: `frames[i]` uint8 (F, H, W, 3), at the clip's own size, answer target i; None: withheld.
+    """What keyframes became: `frames[i]`, uint8 (K, h, w, 3) as the model sees them, answer target i; None: withheld.
 
-    `source` and `sampled` say how; `reconstruction_psnr`, if asked for, is how well the clip itself is rebuilt, in dB.
+    `finished_frames` brings them to the clip's own size. `source` and `sampled` say how they were made;
+    `reconstruction_psnr`, if asked for, is how well the clip itself is rebuilt, in dB.
     """
 
     frames: tuple[np.ndarray | None, ...]
@@ -75,18 +77,42 @@ def decoded(session: Session, latents: torch.Tensor) -> np.ndarray:
     return session.memory.within("vae", side, lambda c: decode_latents(vae, latents, c.vae, c.tile))
 
 
-def finished_frames(session: Session, footage: Footage, source: Source, sampled: Sampled, index: int) -> np.ndarray:
-    """The frames of target `index`, uint8 (F, H, W, 3), with the clip's own detail where that was asked for."""
-    fit, latents = footage.fit, sampled.latents[index]
-    frames = decoded(session, latents)
-    if not session.request.keep_detail:
-        return footage.restored(frames)
-    cell = fit.padded[0] // latents.shape[-1]
-    mask = sampled.masks[index]
-    region = None if mask is None else unpad_frames(mask.cpu().numpy().repeat(cell, 1).repeat(cell, 2), fit)
-    share = left_alone(unpad_frames(frames, fit), unpad_frames(source.rebuilt, fit), footage.visible, cell, region)
-    share = np.stack([np.asarray(Image.fromarray(s).resize(fit.clip, Image.Resampling.BILINEAR)) for s in share])
-    return with_detail(footage.restored(frames), footage.restored(source.rebuilt), footage.clip.frames, share)
+def finished_frames(
+    session: Session, footage: Footage, edited: Edited, index: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The clip's keyframes and those of target `index`, at the clip's own size, uint8 (H, W, 3), pair by pair.
+
+    Where it was asked for, edited ones have the clip's own detail, as far as nothing was changed.
+    """
+    mask = edited.sampled.masks[index]
+    region = None if mask is None or not session.request.keep_detail else mask.cpu().numpy()
+    for place, own in enumerate(footage.clip.key_frames()):
+        this = slice(place, place + 1)
+        frame = edited.frames[index][this]
+        if session.request.keep_detail:
+            frame = _detailed(footage, frame, edited.source.rebuilt[this], own, this, region)
+        else:
+            frame = footage.restored(frame)
+        yield own, frame[0]
+
+
+def _detailed(
+    footage: Footage,
+    frame: np.ndarray,
+    rebuilt: np.ndarray,
+    own: np.ndarray,
+    this: slice,
+    region: np.ndarray | None,
+) -> np.ndarray:
+    """One edited `frame` (1, h, w, 3) at the clip's size with what the VAE lost of the clip's `own`, where unchanged.
+
+    `region`: where the edit could act in all keyframes, by latent cells (F, h, w).
+    """
+    fit, cell = footage.fit, footage.cell
+    acted = None if region is None else unpad_frames(region[this].repeat(cell, 1).repeat(cell, 2), fit)
+    share = left_alone(unpad_frames(frame, fit), unpad_frames(rebuilt, fit), footage.visible[this], cell, acted)
+    share = np.asarray(Image.fromarray(share[0]).resize(fit.clip, Image.Resampling.BILINEAR))
+    return with_detail(footage.restored(frame), footage.restored(rebuilt), own[None], share[None])
 
 
 def joined(parts: list[Sampled]) -> Sampled:
