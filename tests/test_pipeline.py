@@ -18,7 +18,7 @@ from editor.method.branches import planned_evaluations
 from editor.method.plan import plan_control
 from editor.pipeline import edit_frames
 from editor.settings import Settings
-from editor.stages.cache import InversionCache
+from editor.stages.cache import InversionCache, LevelFile
 from editor.stages.footage import read_footage
 from editor.stages.meter import Memory
 from editor.stages.session import Session
@@ -314,7 +314,7 @@ def test_words_beyond_77_tokens_are_named(clip, models, tmp_path):
         ({"start": 5.0}, "1 s long"),
         ({"end": 5.0}, "1 s long"),
         ({"start": 0.0, "end": 1.0, "max_frames": 1}, "8 frames need 2 keyframes"),
-        ({"max_frames": 1000}, "Allowed: a whole number, 1 to 128"),
+        ({"max_frames": 1000}, "Allowed: a whole number, 1 to 480"),
         ({"word_weights": {"zebra": 2.0}}, "zebra"),
     ],
 )
@@ -336,10 +336,77 @@ def test_files_that_are_no_video_are_refused_in_words(models, tmp_path, content,
     assert files_in(tmp_path / "out") == []
 
 
-def test_a_clip_of_one_frame_is_refused_in_words(models, tmp_path):
-    clip = write_clip(tmp_path / "clip.mp4", moving_square(1))
-    with pytest.raises(EditError, match="single frame"):
-        edit(clip, asked(), models, tmp_path / "out")
+def still(*counts):
+    """Pictures that have nothing in common, each for so many frames: uint8 (F, 32, 48, 3)."""
+    drawn = np.random.default_rng(0).integers(0, 256, (len(counts), 4, 6, 3), np.uint8)
+    return drawn.repeat(8, axis=1).repeat(8, axis=2).repeat(counts, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps", "keyframes"),
+    [
+        (moving_square(1), 8.0, [0]),
+        (moving_square(2), 8.0, [0, 1]),
+        (still(1, 1, 1, 1, 1), 8.0, [0, 1, 2, 3, 4]),  # a slideshow: nothing to be carried over a cut
+        (still(12), 24.0, [0, 3, 6, 9, 11]),  # a frozen clip
+        (still(1, 1, 1)[[0, 0, 0, 0, 1, 0, 0, 0, 0]], 24.0, [0, 3, 4, 6, 8]),  # a flash is edited, and is no cut
+    ],
+    ids=["one frame", "two frames", "slideshow", "frozen", "flash"],
+)
+def test_strange_clips_come_back_whole(models, tmp_path, frames, fps, keyframes):
+    clip = write_clip(tmp_path / "clip.mp4", frames, fps=fps, sound=True)
+    (result,) = edit(clip, asked(steps=1, max_frames=16), models, tmp_path / "out")
+    found, told = probe(result.edited), read(result)
+    assert (found.frames, found.has_audio) == (len(frames), True)
+    assert found.fps == pytest.approx(fps, abs=0.01) or len(frames) == 1
+    assert told["motion"]["keyframes"] == keyframes
+    assert told["motion"]["carried"] == len(frames) - len(keyframes)
+
+
+def test_a_rate_of_5994_comes_back_at_half_of_it_and_that_is_said(models, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", moving_square(12), fps=59.94)
+    (result,) = edit(clip, asked(steps=1, max_frames=16), models, tmp_path / "out")
+    found = probe(result.edited)
+    assert found.frames == 6 and found.seconds == pytest.approx(12 / 59.94, abs=0.01)
+    assert any("Reduced from 59.94" in note for note in read(result)["notes"])
+
+
+def test_a_clip_longer_than_the_keyframes_reach_is_edited_so_far_and_that_is_said(models, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", moving_square(16), fps=8.0)
+    (result,) = edit(clip, asked(steps=1, max_frames=5), models, tmp_path / "out")
+    assert probe(result.edited).frames == 5
+    assert "Edited from 0 s to 0.625 s of 2 s: 5 keyframes is the limit" in " ".join(read(result)["notes"])
+
+
+def test_keyframes_pass_in_windows_and_that_is_said(models, tmp_path):
+    clip, events = write_clip(tmp_path / "clip.mp4", moving_square(14), fps=16.0), []
+    (result,) = edit(clip, asked(steps=2, max_frames=16, window=3), models, tmp_path / "parted", events.append)
+    told = read(result)
+    assert (told["window"], told["keyframes"], told["frames"]) == (3, 8, 14)
+    assert "the 8 keyframes pass the network in windows of at most 3" in told["notes"]
+    said = [e.message for e in events if isinstance(e, Progress) and e.stage is Stage.EDIT and e.message]
+    assert said[:3] == [f"keyframe {n} of 8, then 6 frames follow" for n in (2, 5, 8)]
+    shown = [e for e in events if isinstance(e, Preview)]
+    assert shown and shown[0].stride == 1
+
+
+def test_a_disk_that_fills_while_the_noise_levels_are_written_is_said_and_leaves_nothing(
+    clip, models, tmp_path, monkeypatch
+):
+    written = []
+
+    def filling(self, level, latents):
+        written.append(level)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return keep(self, level, latents)
+
+    keep = LevelFile.__setitem__
+    monkeypatch.setattr(LevelFile, "__setitem__", filling)
+    cache = InversionCache(tmp_path / "cache", 10**9)
+    with pytest.raises(EditError, match="The disk is full"):
+        edit(clip, asked(), models, tmp_path / "out", cache=cache)
+    assert len(written) == 3 and files_in(tmp_path / "out") == [] and not cache.folder.exists()
 
 
 def test_limits_are_the_callers(clip, models, tmp_path):

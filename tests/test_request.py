@@ -75,7 +75,7 @@ def test_a_request_survives_json():
         ({"steps": 0}, "Allowed: a whole number, 1 to 200"),
         ({"steps": 2.5}, "whole number"),
         ({"steps": True}, "whole number"),
-        ({"max_frames": 129}, "Allowed: a whole number, 1 to 128"),
+        ({"max_frames": 481}, "Allowed: a whole number, 1 to 480"),
         ({"guidance_scale": float("nan")}, "Allowed: a number, 1 to 20"),
         ({"guidance_scale": float("inf")}, "Allowed: a number, 1 to 20"),
         ({"guidance_scale": "much"}, "Allowed: a number, 1 to 20"),

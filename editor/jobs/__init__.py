@@ -4,7 +4,7 @@
 """
 
 from editor.jobs.files import temporary_folder, upload_folder
-from editor.jobs.intake import check_lengths
+from editor.jobs.intake import as_allowed, check_lengths
 from editor.jobs.service import JobService, new_secret
 from editor.jobs.view import Health, JobState, JobView, UnknownJob
 
@@ -14,6 +14,7 @@ __all__ = [
     "JobState",
     "JobView",
     "UnknownJob",
+    "as_allowed",
     "check_lengths",
     "new_secret",
     "temporary_folder",

@@ -4,6 +4,7 @@ unusable is told at once."""
 import string
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from editor.diffusion.catalog import offered_loras
@@ -69,6 +70,13 @@ def check_owner(owner: str) -> None:
             f"The owner's secret must be text of {SHORTEST_SECRET} characters or more, random and kept by the visitor. "
             "In a browser, reload the page to get one."
         )
+
+
+def as_allowed(request: EditRequest, settings: Settings) -> EditRequest:
+    """The request with at most as many keyframes as this installation allows, where it leaves their number open."""
+    if request.max_frames != EditRequest.max_frames:
+        return request
+    return replace(request, max_frames=min(request.max_frames, settings.max_frames))
 
 
 def check_request(request: EditRequest, settings: Settings) -> None:

@@ -10,6 +10,7 @@ import secrets
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -18,7 +19,7 @@ from editor.events import EditError, EditResult
 from editor.jobs import files
 from editor.jobs.claims import Claims
 from editor.jobs.executor import Executor, Pulse
-from editor.jobs.intake import Intake, check_disk, check_owner, check_request
+from editor.jobs.intake import Intake, as_allowed, check_disk, check_owner, check_request
 from editor.jobs.janitor import Janitor
 from editor.jobs.process import ProcessExecutor
 from editor.jobs.runner import Runner
@@ -87,11 +88,11 @@ class JobService:
         only read; the job keeps its normalised copy. Raises `EditError`: unusable request or clip, full queue, too
         many jobs of this visitor or address, full disk, server shutting down.
         """
-        return self._submit(request, owner, address, lambda out: self.intake.normalise(clip, out, request))
+        return self._submit(request, owner, address, partial(self.intake.normalise, clip))
 
     def submit_normalised(self, clip: Path, request: EditRequest, owner: str, address: str = "") -> JobView:
         """As `submit`, for a file that `editor.media.normalise` wrote: it is taken as it is. Never pass an upload."""
-        return self._submit(request, owner, address, lambda out: self.intake.reuse(clip, out, request))
+        return self._submit(request, owner, address, partial(self.intake.reuse, clip))
 
     def submit_again(self, job_id: str, request: EditRequest, owner: str, address: str = "") -> JobView:
         """A new job on the clip of job `job_id`, which any viewer may reuse; equal bytes let it reuse the inversion.
@@ -100,18 +101,21 @@ class JobService:
         """
         self.view(job_id)
         other = files.clip(self.settings.data, job_id)
-        return self._submit(request, owner, address, lambda out: self.intake.reuse(other, out, request))
+        return self._submit(request, owner, address, partial(self.intake.reuse, other))
 
-    def _submit(self, request: EditRequest, owner: str, address: str, bring: Callable[[Path], int]) -> JobView:
+    def _submit(
+        self, request: EditRequest, owner: str, address: str, bring: Callable[[Path, EditRequest], int]
+    ) -> JobView:
         """Hold a place in the queue while `bring` puts the clip where it is told to and counts the frames to edit."""
         if self._stopping.is_set():
             raise EditError("The server is restarting. Please try again in a minute.")
         check_owner(owner)
+        request = as_allowed(request, self.settings)
         check_request(request, self.settings)
         check_disk(self.settings)
         job_id = self.store.reserve(request, owner, address, self.settings)
         try:
-            self.admit(request, bring(files.clip(self.settings.data, job_id)))
+            self.admit(request, bring(files.clip(self.settings.data, job_id), request))
             self.store.ready(job_id)
         except BaseException:
             self.store.discard(job_id)

@@ -13,6 +13,7 @@ import torch
 from editor.console import clock
 from editor.diffusion.catalog import CATALOG, present
 from editor.diffusion.kernels import choose_kernel
+from editor.diffusion.memory import LARGEST_WINDOW
 from editor.diffusion.models import choose_device, choose_dtype, describe_device
 from editor.events import EditError
 from editor.machine.shapes import meta_parts
@@ -125,7 +126,7 @@ def _memory(settings: Settings) -> list[Finding]:
 
 
 def _cost(settings: Settings) -> list[Finding]:
-    """What a clip of the default size costs with each shape of checkpoint, by count and by this device's speed."""
+    """What a window of keyframes costs with each shape of checkpoint, by count and by this device's speed."""
     sentences = {"source": "a red car on the road", "targets": ("a blue car on the road",)}
     swap = read_edit(sentences["source"], *sentences["targets"])
     speed = measured_speed(choose_device(settings.device)[0])
@@ -136,15 +137,15 @@ def _cost(settings: Settings) -> list[Finding]:
         counts = run_flops(
             *meta_parts(shape),
             (side, side),
-            request.max_frames,
+            LARGEST_WINDOW,
             request,
             before=work["invert"] + work["null_text"],
             edit=work["edit"],
             encoded=True,
         )
-        total = request.max_frames * (counts["unet"] + counts["vae"] + counts["spatial_loss"])
+        total = LARGEST_WINDOW * (counts["unet"] + counts["vae"] + counts["spatial_loss"])
         text = (
-            f"{request.max_frames} keyframes, preset {request.preset}: {sum(work.values()):g} UNet evaluations per "
+            f"{LARGEST_WINDOW} keyframes, preset {request.preset}: {sum(work.values()):g} UNet evaluations per "
             f"keyframe, {total / 1e12:.3g} TFLOP, at best {clock(total / speed)} here"
         )
         findings.append(Finding(f"cost with {name}", text))

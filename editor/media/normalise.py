@@ -119,7 +119,7 @@ def normalise(raw: Path, out: Path, limits: Limits | None = None) -> Probe:
         outcome, losses = convert(raw, temporary, header, limits)
         _check_outcome(outcome, temporary)
         result = probe(temporary)
-        _check_length(result, limits)
+        _check_length(result, limits, decoded_frames(outcome)[0])
     return dataclasses.replace(
         result,
         rotated=header.rotation != 0,
@@ -175,15 +175,13 @@ def _check_outcome(outcome: FfmpegExit, out: Path) -> None:
     if outcome.file_too_large:
         raise EditError("The clip becomes too large when it is decoded. Please make it shorter or smaller.")
     frames, _ = decoded_frames(outcome)
-    if frames == 1:
-        raise EditError("The clip has a single frame; at least two are needed. Please upload a longer clip.")
-    if outcome.code != 0 or frames < 2 or not out.exists():
+    if outcome.code != 0 or frames < 1 or not out.exists():
         raise EditError(f"The file is damaged: its frames cannot be read. Please save it again as {FORMATS}.")
 
 
-def _check_length(result: Probe, limits: Limits) -> None:
+def _check_length(result: Probe, limits: Limits, decoded: int) -> None:
     """Refuse by what came out, since the header may have said nothing or lied."""
-    if result.frames < 2:
+    if result.frames < 2 <= decoded:
         raise EditError(
             "All frames of the clip have the same timestamp, so it cannot be played. Please export it again."
         )

@@ -37,7 +37,7 @@ _ALPHA = re.compile(r", (?:yuva|gbrap|rgba|bgra|argb|abgr|ya8|ya16|pal8)")
 class Limits:
     """Bounds on a raw clip. A clip outside them is refused, except `side` and `fps`, which it is brought down to."""
 
-    seconds: float = 30.0
+    seconds: float = Settings.max_seconds
     """Longest clip, in seconds."""
     upload_bytes: int = 100 * 2**20
     """Largest file."""
@@ -51,8 +51,8 @@ class Limits:
     """Longer side over shorter side; beyond it hardly anything is left after fitting to a model."""
     fps: float = 30.0
     """Most frames per second of the normalised clip."""
-    bounds: Bounds = field(default_factory=Bounds)
-    """What one ffmpeg process may use. A 4K HEVC clip of 30 s needs most of the processor time."""
+    bounds: Bounds = field(default_factory=lambda: Bounds(cpu_seconds=120, wall_seconds=240.0))
+    """What one ffmpeg process may use. A 4K HEVC clip of 60 s needs most of the processor time."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

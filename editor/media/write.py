@@ -12,7 +12,7 @@ from PIL import Image
 
 from editor.events import DISK_FULL, EditError
 from editor.media.compose import GAP, even, resized
-from editor.media.ffmpeg import run
+from editor.media.ffmpeg import Bounds, run
 from editor.media.files import replacing, scratch
 from editor.media.probe import BT709, Limits, input_arguments
 
@@ -149,7 +149,8 @@ def _verify(path: Path, frames: int, sound: bool) -> None:
         [
             *("-loglevel", "error", "-nostats", "-progress", "pipe:1", *input_arguments(path, Limits(pixels=2**26))),
             *("-map", "0:v:0", *(("-map", "0:a:0") if sound else ()), "-fps_mode", "passthrough", "-f", "null", "-"),
-        ]
+        ],
+        Bounds(wall_seconds=600.0),  # a minute of video, on a machine that is busy with edits
     )
     found = int(outcome.progress().get("frame", 0))
     if outcome.code != 0 or outcome.log.strip() or found != frames:

@@ -30,9 +30,10 @@ class Admission:
         cost = self._pace.cost(request, frames)
         left = None if self._pace.on_gpu else free_memory_gb()
         left = None if left is None else left / self._devices
-        if left is not None and cost.memory_gb > left:
+        needed = self._pace.least_memory_gb(request, frames)
+        if left is not None and needed > left:
             raise EditError(
-                f"This edit needs about {cost.memory_gb:.1f} GB of memory and {left:.1f} GB are free here. "
+                f"This edit needs about {needed:.1f} GB of memory and {left:.1f} GB are free here. "
                 + self._advice(request, frames, left)
             )
         if cost.seconds > self._limit(cost):
@@ -48,7 +49,8 @@ class Admission:
         """The largest cheaper edit of this kind that fits."""
         for cheaper, fewer, words in _cheaper(request, frames):
             cost = self._pace.cost(cheaper, fewer)
-            if cost.seconds <= self._limit(cost) and (left is None or cost.memory_gb <= left):
+            fits = left is None or self._pace.least_memory_gb(cheaper, fewer) <= left
+            if cost.seconds <= self._limit(cost) and fits:
                 return f"It would fit with {words}."
         return "Try fewer frames, fewer steps, a smaller size or fewer targets."
 
@@ -56,12 +58,12 @@ class Admission:
 def _cheaper(request: EditRequest, frames: int) -> Iterator[tuple[EditRequest, int, str]]:
     """Cheaper variants, each kind from the dearest on: fewer frames, a smaller size, then both."""
     sizes = range(side(request) - 64, SMALLEST_SIDE - 1, -64)
-    for fewer in range(frames - 1, frames // 4, -1):
+    for fewer in range(frames - 1, frames // 4, -max(1, frames // 32)):
         yield request, fewer, f"{fewer} frames"
     for size in sizes:
         yield replace(request, size=size), frames, f"a size of {size} pixels"
     for size in sizes:
-        for fewer in range(frames // 2, 0, -2):
+        for fewer in range(frames // 2, 0, -max(2, frames // 32)):
             yield replace(request, size=size), fewer, f"a size of {size} pixels and {fewer} frames"
 
 

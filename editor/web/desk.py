@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editor.events import EditError
-from editor.jobs import JobService, JobView, UnknownJob, temporary_folder
+from editor.jobs import JobService, JobView, UnknownJob, as_allowed, temporary_folder
 from editor.media import Interval, Limits, Probe, normalise, plan_interval, probe
 from editor.method.control import control
 from editor.reading import read_edit
@@ -25,6 +25,10 @@ from editor.web.words import beyond_budget, marked, unknown_words
 
 SHARED = ("source", "model", "start", "end", "key_fps", "max_frames", "size", "steps", "inversion", "inversion_prompt")
 """Settings that an inversion depends on, besides the clip's bytes."""
+TAKEN_SECONDS = 120.0
+"""Of a new clip so much is taken at first as the default preset edits in this time; more can be chosen."""
+SHORTEST = 1.0
+"""Seconds of it that are taken however long they take."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,18 @@ class Desk:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        first = plan_interval(info, max_frames=min(EditRequest().max_frames, self.settings.max_frames))
-        return Chosen(clip, f"gradio_api/file={clip}", name[:60], info, 0.0, min(round(first.end, 1), info.seconds))
+        end = self._first_end(info)
+        if end < info.seconds:
+            info = replace(info, notes=(*info.notes, texts.TAKEN.format(end=end, seconds=info.seconds)))
+        return Chosen(clip, f"gradio_api/file={clip}", name[:60], info, 0.0, end)
+
+    def _first_end(self, info: Probe) -> float:
+        """Seconds up to which a new clip is taken: all of it, or as much as is edited in `TAKEN_SECONDS`."""
+        words = {"source": texts.SOURCE_HINT, "targets": (texts.TARGETS_HINT,)}
+        asked = as_allowed(EditRequest.from_preset(model=self.settings.model, **words), self.settings)
+        most = max(round(SHORTEST * asked.key_fps), self.pace.within(asked, TAKEN_SECONDS))
+        interval = plan_interval(info, key_fps=asked.key_fps, max_frames=min(most, asked.max_frames))
+        return min(round(interval.end, 1), info.seconds)
 
     def card(self, chosen: Chosen) -> Json:
         """The clip as the form's card shows it."""
@@ -101,6 +115,7 @@ class Desk:
 
     def used(self, chosen: Chosen, request: EditRequest) -> tuple[str, Interval]:
         """The frames that will be edited as one picture, and the interval. Raises `EditError`."""
+        request = as_allowed(request, self.settings)
         return used_frames(chosen.path, *chosen.interval, request.key_fps, request.max_frames)
 
     def cost(self, chosen: Chosen, request: EditRequest) -> tuple[Cost, bool]:
@@ -109,6 +124,7 @@ class Desk:
         Sentences may still be missing; everything else must be in order.
         """
         replace(request, source=request.source or "-", targets=request.targets or ("-",)).validated()
+        request = as_allowed(request, self.settings)
         interval = plan_interval(chosen.info, *chosen.interval, request.key_fps, request.max_frames)
         reused = self.reuses(chosen, request)
         return self.pace.cost(request, len(interval.keyframes), reused), reused
@@ -138,7 +154,7 @@ class Desk:
         values = {name: getattr(request, name) for name in ("source", "targets", "model", "size", "max_frames")}
         costs = {}
         for name in PRESETS:
-            asked = EditRequest.from_preset(name, **values)
+            asked = as_allowed(EditRequest.from_preset(name, **values), self.settings)
             interval = plan_interval(chosen.info, *chosen.interval, asked.key_fps, asked.max_frames)
             costs[name] = self.pace.cost(asked, len(interval.keyframes)).seconds
         return costs

@@ -6,10 +6,12 @@ The count is the method's own. Speed is remembered in the data folder after each
 import json
 import logging
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
+from editor.diffusion.memory import LARGEST_WINDOW, SMALLEST_WINDOW
 from editor.media.files import replacing
 from editor.method.branches import planned_evaluations, row_schedule
 from editor.method.control import Control, control, settled
@@ -99,6 +101,15 @@ class Pace:
             except OSError:
                 log.warning("the measured speed could not be kept in %s", self._file, exc_info=True)
 
+    def least_memory_gb(self, request: EditRequest, frames: int) -> float:
+        """The memory without which `request` on `frames` keyframes cannot run: in the smallest windows."""
+        return memory_gb(request, frames, self._cuda, SMALLEST_WINDOW)
+
+    def within(self, request: EditRequest, seconds: float) -> int:
+        """How many keyframes `request` edits in so many seconds, as far as it may, and at least one."""
+        counts = range(1, request.max_frames + 1)
+        return max(1, bisect_right(counts, seconds, key=lambda count: self.cost(request, count).seconds))
+
     def cost(self, request: EditRequest, frames: int, reused: bool = False) -> Cost:
         """What `request` on `frames` keyframes will take."""
         pace, measured = self.per_evaluation(request)
@@ -117,28 +128,33 @@ def growth(request: EditRequest, frames: int) -> float:
     """Work of one evaluation of one frame, relative to the model's own size with 8 frames."""
     plain, near, across = GROWTH[_kind(request)]
     pixels = (side(request) / OWN_SIDE[_kind(request)]) ** 2
-    return plain * pixels + (near + across * frames) * pixels**2
+    return plain * pixels + (near + across * min(frames, LARGEST_WINDOW)) * pixels**2
 
 
 WEIGHTS = {"half": 3.8, "full": 6.5}
 ROW = {"half": 0.068, "full": 0.25}
 """Gigabytes with Stable Diffusion 1.5 and 2.1, by the UNet's precision: all weights, and a row and frame of 64 x 64
 latents. The half ones are counted on true shapes, without the kernels' workspaces; the full row was measured."""
+HELD = 0.003
+"""Gigabytes per keyframe of 512 x 512 pixels: four pictures, and a dozen latents of the level at work."""
 NATIVE = {"sd21": 768}
 """Sides that checkpoints of the catalog were trained at, where they are not 512."""
 
 
-def memory_gb(request: EditRequest, frames: int, half: bool = False) -> float:
-    """Rough peak memory in gigabytes: the program and weights, and the activations of all rows of the fullest step.
+def memory_gb(request: EditRequest, frames: int, half: bool = False, window: int = LARGEST_WINDOW) -> float:
+    """Rough peak memory in gigabytes: the program and weights, the activations of all rows of the fullest step, of so
+    many frames as pass at once, and what is held of every keyframe.
 
     `half`: the UNet runs in half precision, as it does on CUDA. The built-in model took 3.1 GB in all for 32 frames of
     512 pixels.
     """
     rows = max(step.count for step in row_schedule(*_settled(request)))
+    at_once = rows * min(frames, request.window or window)
+    held = frames * HELD * (side(request) / 512) ** 2
     if _kind(request) == "demo":
-        return 0.9 + rows * frames * (0.003 + 7.5e-8 * side(request) ** 2)
+        return 0.9 + at_once * (0.003 + 7.5e-8 * side(request) ** 2) + held
     kind = "half" if half else "full"
-    return WEIGHTS[kind] + rows * frames * ROW[kind] * (side(request) / 512) ** 2
+    return WEIGHTS[kind] + at_once * ROW[kind] * (side(request) / 512) ** 2 + held
 
 
 def _kind(request: EditRequest) -> str:

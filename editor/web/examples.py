@@ -50,6 +50,10 @@ def load_examples(folder: Path = FOLDER) -> tuple[Example, ...]:
     return tuple(found)
 
 
+SHOWN = 48
+"""Most pictures of a strip: more would be too small to tell apart, and a large page."""
+
+
 @lru_cache(maxsize=32)
 def _poster(file: Path) -> bytes:
     return _webp(spread_frames(file, 1, POSTER_HEIGHT)[0])
@@ -63,8 +67,12 @@ def film(clip: Path, height: int = 56, frames: int = 10) -> str:
 def used_frames(
     clip: Path, start: float, end: float | None, key_fps: float, most: int, height: int = 56
 ) -> tuple[str, Interval]:
-    """The keyframes of an edit of this interval, in rows, as a data address; and the interval itself."""
+    """The keyframes of an edit of this interval, in rows, as a data address; and the interval itself.
+
+    Of many every second, third ... is shown.
+    """
     pictures, interval = read_thumbnails(clip, start, end, key_fps, most, height)
+    pictures = pictures[:: -(-len(pictures) // SHOWN)]
     return _data(filmstrip(pictures, columns=8 if len(pictures) <= 16 else 12)), interval
 
 

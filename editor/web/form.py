@@ -139,6 +139,7 @@ def _component(f: Field, value: Any, settings: Settings, visible: bool) -> gr.co
         # Gradio's number field turns an empty value into 0 as soon as it is drawn, so this is a field of text.
         return gr.Textbox(placeholder="chosen automatically", max_lines=1, **common)
     if f.type in (int, float):
+        common["value"] = value if high is None else min(value, high)
         return gr.Slider(low, high, step=1 if f.type is int else 0.05, **common)
     return gr.Textbox(max_lines=2, **common)
 

@@ -49,6 +49,10 @@ STATES = {
 }
 
 GONE = "This edit is no longer kept. Results are deleted after a while; whoever made this edit can run it again."
+TAKEN = (
+    "The first {end:.3g} s of {seconds:.3g} s are chosen, as much as takes about two minutes here. Draw the interval "
+    "longer for more."
+)
 NO_CLIP = "Choose a clip first: upload one or pick an example."
 NO_SOURCE = "Say what the clip shows, for example: a red car on the road."
 NO_TARGET = "Say what it should show instead, for example: a blue car on the road."

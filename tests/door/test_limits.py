@@ -292,11 +292,13 @@ def test_an_edit_beyond_the_time_limit_is_refused_with_what_would_fit(tmp_path):
 
 
 def test_an_edit_beyond_the_memory_is_refused_with_what_would_fit(tmp_path, monkeypatch):
-    monkeypatch.setattr("editor.web.admission.free_memory_gb", lambda: 2.0)
     admission = Admission(Pace(tmp_path), Settings(data=tmp_path, job_seconds=10**9))
-    admission(asking(), 32)
+    monkeypatch.setattr("editor.web.admission.free_memory_gb", lambda: 2.0)
+    admission(asking(size=512), 32)  # in smaller windows
+    monkeypatch.setattr("editor.web.admission.free_memory_gb", lambda: 1.1)
+    admission(asking(), 480)
     with pytest.raises(
-        Exception, match=r"needs about 3\.\d GB of memory and 2\.0 GB are free here\. It would fit with"
+        Exception, match=r"needs about 1\.\d GB of memory and 1\.1 GB are free here\. It would fit with"
     ):
         admission(asking(size=512), 32)
 

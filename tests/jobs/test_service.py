@@ -7,8 +7,9 @@ import itertools
 import pytest
 
 from editor.events import EditError, Stage
-from editor.jobs import JobService, JobState, UnknownJob, files, intake, new_secret
+from editor.jobs import JobService, JobState, UnknownJob, as_allowed, files, intake, new_secret
 from editor.request import EditRequest
+from editor.settings import Settings
 from tests.jobs.conftest import QUICK, asking, settings_in, wait_for, wait_until
 
 
@@ -183,7 +184,6 @@ def refused(house, text, request=None, owner=None, **settings):
         ({"targets": ("x" * 1001,)}, "target 1 has 1001 characters"),
         ({"targets": (["a"],)}, "target 1 must be text"),
         ({"targets": ("a",) * 5}, "5 target prompts were asked for; this server allows up to 4"),
-        ({"max_frames": 65}, "65 keyframes were asked for; this server allows up to 64"),
         ({"steps": 101}, "101 steps were asked for; this server allows up to 100"),
         ({"model": "/etc"}, "The model '/etc' is not offered here. Models: demo."),
         ({"model": "org/some-model"}, "The model 'org/some-model' is not offered here. Models: demo."),
@@ -194,6 +194,17 @@ def refused(house, text, request=None, owner=None, **settings):
 )
 def test_unusable_requests_are_refused_at_once(house, values, text):
     refused(house, text, dataclasses.replace(asking(), **values))
+
+
+def test_more_keyframes_than_are_allowed_are_refused_and_an_open_number_is_theirs(house):
+    refused(
+        house,
+        "65 keyframes .*; this server allows up to 64",
+        dataclasses.replace(asking(), max_frames=65),
+        max_frames=64,
+    )
+    assert as_allowed(asking(), Settings(max_frames=64)).max_frames == 64
+    assert as_allowed(asking(), Settings()) == asking()
 
 
 def test_a_secret_that_is_none_is_refused(house):

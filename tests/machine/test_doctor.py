@@ -7,9 +7,9 @@ import torch
 
 from editor import cli
 from editor.diffusion import kernels
+from editor.diffusion.memory import LARGEST_WINDOW
 from editor.machine import doctor, selftest
 from editor.machine.doctor import Finding, Report, examine
-from editor.request import EditRequest
 from editor.settings import Settings
 
 CPU = Settings(device="cpu")
@@ -36,15 +36,14 @@ def test_the_report_covers_what_a_person_needs_to_know(tmp_path):
 
 def test_the_settings_in_force_are_printed(tmp_path):
     report = examine(Settings(device="cpu", data=tmp_path, max_frames=12))
-    assert named(report, "EDITOR_MAX_FRAMES").text == "12 (default 64)"
+    assert named(report, "EDITOR_MAX_FRAMES").text == "12 (default 480)"
     assert named(report, "EDITOR_PORT").text == "7860" and str(tmp_path) in named(report, "EDITOR_DATA").text
     assert {f.name for f in report.findings} >= {f"EDITOR_{name.upper()}" for name in vars(CPU)}
 
 
 def test_the_cost_of_a_default_clip_is_counted(tmp_path):
     text = named(examine(CPU), "cost with sd15").text
-    most = EditRequest().max_frames
-    assert text.startswith(f"{most} keyframes, preset balanced: ") and "UNet evaluations per keyframe" in text
+    assert text.startswith(f"{LARGEST_WINDOW} keyframes, preset balanced: ") and "UNet evaluations per keyframe" in text
 
 
 def test_a_missing_device_is_a_finding_not_a_crash(monkeypatch):

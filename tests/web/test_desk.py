@@ -9,11 +9,13 @@ from editor.events import EditError
 from editor.jobs import JobService, upload_folder
 from editor.request import EditRequest
 from editor.settings import Settings
+from editor.web import texts
 from editor.web.desk import Desk
 from editor.web.estimate import Pace
 from editor.web.examples import load_examples
 from tests.web.serving import ENGINE, SOURCE, TARGET, draw_clip
 
+PLAIN = EditRequest.from_preset(source=texts.SOURCE_HINT, targets=(texts.TARGETS_HINT,))
 REQUEST = EditRequest.from_preset("fast", source=SOURCE, targets=(TARGET,))
 
 
@@ -38,9 +40,23 @@ def raw(desk):
 
 def test_an_upload_is_normalised_and_the_raw_file_goes(desk, raw):
     draw_clip(raw, frames=40)
+    desk.pace.learn("job", PLAIN, 8, 1.0, False)
     chosen = desk.take_upload(str(raw))
     assert not raw.exists() and chosen.path.is_file() and chosen.name == "mine.mp4"
-    assert (chosen.start, chosen.end, chosen.info.seconds) == (0.0, 4.0, 5.0)  # 32 keyframes, 8 a second
+    assert (chosen.start, chosen.end, chosen.info.seconds) == (0.0, 5.0, 5.0) and not chosen.info.notes
+
+
+def test_of_a_clip_that_takes_too_long_as_much_is_taken_as_takes_two_minutes(desk, raw):
+    draw_clip(raw, frames=40)
+    desk.pace.learn("job", PLAIN, 8, 48.0, False)
+    chosen = desk.take_upload(str(raw))
+    assert 1.5 < chosen.end < 2.5, "20 keyframes of 6 s each, which grow with their number"
+    cost, _ = desk.cost(replace(chosen, end=chosen.end - 0.1), PLAIN)
+    assert 90 < cost.seconds <= 120
+    assert (
+        f"The first {chosen.end:.3g} s of 5 s are chosen, as much as takes about two minutes here"
+        in chosen.info.notes[-1]
+    )
 
 
 def test_a_bad_upload_leaves_nothing_behind(desk, raw):
