@@ -55,7 +55,7 @@ class Bounds:
 
 
 SESSIONS = 500
-"""Sessions whose state Gradio keeps, about 0.15 MB each; the ones unused for longest go first."""
+"""Sessions whose state Gradio keeps, about 0.1 MB each; the ones unused for longest go first."""
 
 
 class Turnstile:
