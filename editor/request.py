@@ -103,7 +103,7 @@ class EditRequest:
         high=0.95,
     )
 
-    inversion: str = option("pinned", "How the source is kept.", choices=("ddim", "null_text", "pinned"))
+    inversion: str = option("pinned", "How the source is kept.", choices=("ddim", "null_text", "pinned", "virtual"))
     inversion_prompt: str = option("source", "Prompt that the inversion runs with.", choices=("empty", "source"))
     null_text_inner_steps: int = option(1, "Optimiser steps per timestep of the null-text fit.", low=1, high=10)
     null_text_window: Window = option((0.5, 1.0), "Steps on which the fitted embeddings are used.", low=0.0, high=1.0)
@@ -221,6 +221,11 @@ class EditRequest:
         if self.end is not None and self.end <= self.start:
             raise EditError(f"The interval from {self.start:g} s to {self.end:g} s is empty: the end must come later.")
         return self
+
+    @property
+    def source_pinned(self) -> bool:
+        """Whether the source is set to its own latents in every step instead of being denoised."""
+        return self.inversion in ("pinned", "virtual")
 
     def numbers(self) -> dict[str, Any]:
         """The numbers in force that a preset chooses by family, as JSON values, in the order of the fields."""

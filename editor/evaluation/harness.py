@@ -34,7 +34,7 @@ class Job:
         evaluations = len(self.tasks) * BESIDE
         if self.configuration.how in ("edit", "sdedit"):
             request = settled(self.configuration.request(self.tasks, "demo"))
-            inversion = 4 if request.inversion == "null_text" else 1  # a fit runs forward, back and on
+            inversion = {"null_text": 4, "virtual": 0}.get(request.inversion, 1)  # a fit runs forward, back and on
             evaluations += request.steps * (inversion + 3 * len(self.tasks))  # source, guidance's base and target
         return evaluations * self.configuration.frames
 

@@ -72,7 +72,7 @@ def row_schedule(request: EditRequest, plans: Sequence[Controlled]) -> tuple[Row
         guided = guidance_at(request, step) != 1.0
         has_source = step in source
         # a pinned source is set, not denoised; with its own prompt as the base, guidance leaves a source row as it is
-        own_base = request.inversion != "pinned" and request.guidance_base != "source"
+        own_base = not request.source_pinned and request.guidance_base != "source"
         rows.append(
             Rows(len(plans), has_source, has_source and guided and own_base, guided, guided and pushes(request))
         )
@@ -95,7 +95,7 @@ def source_steps(request: EditRequest, plans: Sequence[Controlled]) -> set[int]:
     if request.as_published:
         return set(range(steps))
     readers: set[int] = set()
-    if request.inversion == "pinned" and any(request.residual * plan.residual > 0 for plan in plans):
+    if request.source_pinned and any(request.residual * plan.residual > 0 for plan in plans):
         readers |= set(window_steps(request.residual_window, steps))
     for plan in plans:
         readers |= set(window_steps(plan.window, steps))
@@ -107,7 +107,7 @@ def source_steps(request: EditRequest, plans: Sequence[Controlled]) -> set[int]:
         readers |= set(range(min(steps, before.stop + 1)))  # also on the step after which the blend begins
     if any(keeps_main(request, plan) for plan in plans):
         readers |= set(window_steps((0.0, request.kept_window), steps))
-    if request.inversion != "pinned" and readers:
+    if not request.source_pinned and readers:
         return set(range(max(readers) + 1))
     return readers
 
@@ -150,7 +150,7 @@ def fitted_steps(request: EditRequest) -> range:
 def planned_evaluations(request: EditRequest, plans: Sequence[Controlled]) -> dict[str, float]:
     """UNet evaluations per frame of each stage; the null-text fit may stop early, so its number is an upper bound."""
     return {
-        "invert": float(request.steps),
+        "invert": 0.0 if request.inversion == "virtual" else float(request.steps),
         "null_text": _planned_null_text(request) if request.inversion == "null_text" else 0.0,
         "edit": float(sum(rows.count for rows in row_schedule(request, plans))),
     }

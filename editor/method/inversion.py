@@ -82,3 +82,19 @@ def invert(
             here = kept[step] = schedule.unstep(step, here, torch.cat(parts))
             on_step(done + 1, schedule.steps, None)
     return Trajectory(kept, denoiser.evaluations(frames))
+
+
+@torch.no_grad()
+def noised(schedule: Schedule, latents: torch.Tensor, levels: Levels | None = None, seed: int = 0) -> Trajectory:
+    """Clean `latents` (F, C, h, w) with one fixed noise at every level: no inversion, and no work of the UNet.
+
+    The virtual inversion of InfEdit (arXiv 2312.04965, section 3.2). All frames share the noise, drawn on the CPU from
+    `seed`: with noise of its own for each, edits flicker. `levels` are filled if given, otherwise a tensor.
+    """
+    noise = torch.randn(latents.shape[1:], generator=torch.Generator().manual_seed(seed)).to(latents)
+    kept = latents.new_empty(schedule.steps + 1, *latents.shape) if levels is None else levels
+    kept[schedule.steps] = latents
+    for step in range(schedule.steps):
+        level = schedule.alpha_bars[step]
+        kept[step] = level**0.5 * latents + (1 - level) ** 0.5 * noise
+    return Trajectory(kept, 0.0)

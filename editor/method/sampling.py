@@ -156,7 +156,7 @@ class _Run:
             if rows.source_base:
                 source_eps = eps[1] + guidance_at(self.request, step) * (eps[0] - eps[1])
             self._advance_source(step, source_eps, cleaner)
-        if self.request.inversion == "pinned":
+        if self.request.source_pinned:
             self.source = cleaner
         self.blend.update(step)
         if step in spatial_steps(self.request):
@@ -167,7 +167,7 @@ class _Run:
     def _advance_source(self, step: int, eps: torch.Tensor, cleaner: torch.Tensor) -> None:
         """A pinned source gives the targets a share of what it would lose in this step; another one takes the step."""
         landed = self.denoiser.schedule.step(step, self.source, eps)
-        if self.request.inversion != "pinned":
+        if not self.request.source_pinned:
             self.source = landed
         elif step in window_steps(self.request.residual_window, self.request.steps):
             self.targets = self.targets + self.residual * (cleaner - landed)

@@ -12,7 +12,7 @@ import torch
 from editor.diffusion.latents import decode_latents, encode_frames, unpad_frames
 from editor.events import Stage
 from editor.media import psnr
-from editor.method.inversion import Trajectory, invert
+from editor.method.inversion import Trajectory, invert, noised
 from editor.method.null_text import NullText, fit_null_text
 from editor.stages.cache import Entry, LevelFile, content_key
 from editor.stages.footage import Footage
@@ -135,6 +135,7 @@ def _identity(session: Session, footage: Footage) -> dict[str, Any]:
         "dtype": str(session.models.dtype),
         "steps": request.steps,
         "prompt": request.source if request.inversion_prompt == "source" else "",
+        "noised": request.inversion == "virtual",
     }
 
 
@@ -153,6 +154,8 @@ def _inverted(session: Session, footage: Footage, latents: torch.Tensor, levels:
         return "" if (chunks.frames or through) >= len(latents) else footage.reached(through)
 
     def run(chunks: Chunks) -> Trajectory:
+        if session.request.inversion == "virtual":
+            return noised(session.schedule, latents, levels)
         return invert(
             models.unet,
             session.schedule,

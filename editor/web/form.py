@@ -70,9 +70,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Headings of the advanced fields and what stands below each; one that is in none goes to the last."""
 
 DEPENDS: dict[str, tuple[str, Any]] = {
-    "residual": ("inversion", "pinned"),
-    "residual_window": ("inversion", "pinned"),
-    "shape_residual": ("inversion", "pinned"),
+    "residual": ("inversion", ("pinned", "virtual")),
+    "residual_window": ("inversion", ("pinned", "virtual")),
+    "shape_residual": ("inversion", ("pinned", "virtual")),
     "null_text_inner_steps": ("inversion", "null_text"),
     "null_text_window": ("inversion", "null_text"),
     "self_attention_window": ("self_attention", ("source_kv", "source_maps")),

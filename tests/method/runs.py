@@ -7,7 +7,7 @@ import torch
 
 from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.method.denoiser import OnStep, unheard
-from editor.method.inversion import Trajectory, invert
+from editor.method.inversion import Trajectory, invert, noised
 from editor.method.null_text import NullText, fit_null_text
 from editor.method.plan import ControlPlan, plan_control
 from editor.method.sampling import Conditioning, Sampled, sample_edit
@@ -64,7 +64,11 @@ def run_edit(
     source, empty = parts.embed(request.source), parts.embed("")
     if trajectory is None:
         prompt = empty if request.inversion_prompt == "empty" else source
-        trajectory = invert(parts.unet, schedule, latents, prompt, kernel=kernel)
+        trajectory = (
+            noised(schedule, latents)
+            if request.inversion == "virtual"
+            else invert(parts.unet, schedule, latents, prompt, kernel=kernel)
+        )
     null_text = None
     if request.inversion == "null_text":
         null_text = fit_null_text(parts.unet, schedule, trajectory, source, empty, request, kernel=kernel)

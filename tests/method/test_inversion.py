@@ -9,7 +9,7 @@ from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.events import EditError
 from editor.method.attention import attached, processors_for
 from editor.method.denoiser import Denoiser
-from editor.method.inversion import invert
+from editor.method.inversion import invert, noised
 from editor.method.schedule import Schedule
 from editor.request import window_steps
 from tests import tiny
@@ -200,3 +200,16 @@ def test_a_clip_that_overflows_is_named_and_processors_come_back(parts):
     with pytest.raises(EditError, match="NaN"):
         invert(parts.unet, schedule_of(parts, 3), latents, parts.embed(PROMPT))
     assert parts.unet.attn_processors == before
+
+
+def test_noise_without_an_inversion_is_the_same_for_all_frames_and_levels():
+    """Each level is the clip's own scaled, plus the level's share of one noise of unit variance."""
+    schedule, clean = Schedule.from_scheduler(tiny.scheduler(), 5), draw(3, 4, 8, 8)
+    trajectory = noised(schedule, clean)
+    assert trajectory.unet_evaluations == 0 and torch.equal(trajectory.clean, clean)
+    noise = [
+        (trajectory.latents[step] - level**0.5 * clean) / (1 - level) ** 0.5
+        for step, level in enumerate(schedule.alpha_bars[:5])
+    ]
+    assert torch.allclose(torch.stack(noise), noise[0][:1].expand(5, 3, 4, 8, 8), atol=1e-4)
+    assert 0.8 < float(noise[0].std()) < 1.2

@@ -69,6 +69,7 @@ def test_equal_prompts_give_the_clip_back(exact, attention):
         {"inversion_prompt": "empty"},
         {"replace_window": 0.0},
         {"as_published": True},
+        {"inversion": "virtual"},
     ],
     ids=lambda values: next(iter(values)),
 )
@@ -365,6 +366,7 @@ def test_parts_that_do_not_belong_together_are_refused(parts):
         {"inversion": "null_text", "guidance_base": "empty", "steps": 6, "guidance_stop": 1.0},
         {"residual": 0.0, "steps": 6, "refine_window": 0.3, "blend": False},
         {"negative_prompt": "snow", "steps": 5, "guidance_stop": 0.5},
+        {"inversion": "virtual", "steps": 6},
     ],
 )
 def test_the_work_done_is_the_work_planned(parts, values):
