@@ -11,18 +11,21 @@ if TYPE_CHECKING:
 CGROUP = Path("/sys/fs/cgroup")
 SHARE = 0.8
 """Of what is free so much is planned with: kernels want workspaces, and the allocator has gaps."""
-PER_CELL = {2: 26, 4: 48}
-"""Bytes of a value of the UNet's weights -> values held per cell and channel of its first level while a row of a frame
-passes: Stable Diffusion 1.5 at 64 x 64 cells and 320 channels takes 0.068 GB in half precision and 0.25 GB in full."""
+PER_CELL = 26
+"""Values held per cell and channel of the UNet's first level while a row of a frame passes, as `machine.shapes` counts
+on true shapes: Stable Diffusion 1.5 at 64 x 64 cells and 320 channels takes 68 MB in half precision."""
+CPU_WORKSPACE = 1.85
+"""How many times as much the process holds on a CPU, whose convolutions copy what they read: 0.25 GB measured where
+0.136 GB are counted."""
 SMALLEST_WINDOW, LARGEST_WINDOW = 4, 32
 """Frames that pass at once unless asked otherwise. More gain nothing: dense attention costs with their square."""
 BESIDE = 2
 """What a step keeps of other windows, in frames: the keys and values of two frames and of the anchors."""
 
 
-def row_bytes(cells: int, channels: int, itemsize: int) -> int:
+def row_bytes(cells: int, channels: int, itemsize: int, cpu: bool) -> float:
     """Bytes that one row of a frame of `cells` latent cells takes while it passes a UNet of so many `channels`."""
-    return cells * channels * itemsize * PER_CELL[2 if itemsize == 2 else 4]
+    return cells * channels * itemsize * PER_CELL * (CPU_WORKSPACE if cpu else 1)
 
 
 def window_size(free: float | None, rows: int, row: float) -> int:

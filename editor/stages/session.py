@@ -81,7 +81,8 @@ class Session:
         """Decide how many of `frames` keyframes of `size` pixels (width, height) pass the UNet at once, and say it."""
         request, models = self.request, self.models
         cells = size[0] * size[1] // models.vae_factor**2
-        row = row_bytes(cells, models.unet.config.block_out_channels[0], models.dtype.itemsize)
+        channels, cpu = models.unet.config.block_out_channels[0], models.device.type == "cpu"
+        row = row_bytes(cells, channels, models.dtype.itemsize, cpu)
         most, free = max(step.count for step in row_schedule(request, self.plans)), free_on(models.device)
         alone = NULL_TEXT_ROWS if request.inversion == "null_text" else 1
         window, chunk = (min(frames, request.window or window_size(free, n, row)) for n in (most, alone))

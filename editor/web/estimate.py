@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
-from editor.diffusion.memory import LARGEST_WINDOW, SMALLEST_WINDOW
+from editor.diffusion.memory import LARGEST_WINDOW, SMALLEST_WINDOW, row_bytes
 from editor.media.files import replacing
 from editor.method.branches import planned_evaluations, row_schedule
 from editor.method.control import Control, control, settled
@@ -131,10 +131,12 @@ def growth(request: EditRequest, frames: int) -> float:
     return plain * pixels + (near + across * min(frames, LARGEST_WINDOW)) * pixels**2
 
 
-WEIGHTS = {"half": 3.8, "full": 6.5}
-ROW = {"half": 0.068, "full": 0.25}
-"""Gigabytes with Stable Diffusion 1.5 and 2.1, by the UNet's precision: all weights, and a row and frame of 64 x 64
-latents. The half ones are counted on true shapes, without the kernels' workspaces; the full row was measured."""
+RESIDENT_GB = {"demo": 0.9, "half": 3.8, "full": 6.5}
+"""The program and all weights, by the UNet's precision with Stable Diffusion 1.5 and 2.1."""
+CHANNELS = {"demo": 32, "sd": 320}
+"""Of the UNet's first level."""
+FACTOR = {"demo": 4, "sd": 8}
+"""Pixels per latent cell along one axis."""
 HELD = 0.003
 """Gigabytes per keyframe of 512 x 512 pixels: four pictures, and a dozen latents of the level at work."""
 NATIVE = {"sd21": 768}
@@ -145,16 +147,14 @@ def memory_gb(request: EditRequest, frames: int, half: bool = False, window: int
     """Rough peak memory in gigabytes: the program and weights, the activations of all rows of the fullest step, of so
     many frames as pass at once, and what is held of every keyframe.
 
-    `half`: the UNet runs in half precision, as it does on CUDA. The built-in model took 3.1 GB in all for 32 frames of
-    512 pixels.
+    `half`: the UNet runs in half precision on a GPU, as it does on CUDA, otherwise in full precision on a CPU.
     """
+    kind = _kind(request)
     rows = max(step.count for step in row_schedule(*_settled(request)))
     at_once = rows * min(frames, request.window or window)
     held = frames * HELD * (side(request) / 512) ** 2
-    if _kind(request) == "demo":
-        return 0.9 + at_once * (0.003 + 7.5e-8 * side(request) ** 2) + held
-    kind = "half" if half else "full"
-    return WEIGHTS[kind] + at_once * ROW[kind] * (side(request) / 512) ** 2 + held
+    row = row_bytes((side(request) // FACTOR[kind]) ** 2, CHANNELS[kind], 2 if half else 4, cpu=not half) / 1e9
+    return RESIDENT_GB["demo" if kind == "demo" else "half" if half else "full"] + at_once * row + held
 
 
 def _kind(request: EditRequest) -> str:

@@ -9,11 +9,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from editor import cli
+from editor.diffusion.memory import row_bytes
 from editor.diffusion.models import load_models
 from editor.machine import bench, cost, work
 from editor.machine.bench import BOUNDS
 from editor.machine.cost import Bout
-from editor.machine.shapes import meta_parts, save_random
+from editor.machine.shapes import counted_peak, layout, meta_parts, save_random
 from editor.machine.work import run_shape
 from editor.method.branches import planned_evaluations
 from editor.method.flops import run_flops, unet_flops, vae_flops
@@ -203,3 +204,20 @@ def test_only_what_was_asked_for_is_measured_and_json_is_one_object(monkeypatch,
     monkeypatch.setattr(cost, "wall_ratios", lambda say: {"wall_ratio": 1.0, "layout_ratio": 1.0})
     assert cli.main(["bench", "--only", "speed", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"wall_ratio": 1.0, "layout_ratio": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("shape", "cells", "dtype"),
+    [
+        ("sd15", 64, torch.float16),
+        ("sd15", 64, torch.float32),
+        ("sd21", 96, torch.float16),
+        ("small", 24, torch.float32),
+    ],
+)
+def test_the_memory_of_a_row_is_what_the_allocator_is_asked_for(shape, cells, dtype):
+    """Within a quarter, on true shapes, for any number of rows and frames."""
+    channels = layout(shape).unet["block_out_channels"][0]
+    estimated = row_bytes(cells**2, channels, dtype.itemsize, cpu=False)
+    for rows, frames in ((1, 4), (3, 8)):
+        assert counted_peak(shape, rows, frames, cells, dtype) / (rows * frames) == pytest.approx(estimated, rel=0.25)
