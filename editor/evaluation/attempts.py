@@ -22,7 +22,7 @@ from editor.events import ignore
 from editor.media import Clip
 from editor.method.attention import attached, processors_for
 from editor.method.branches import guidance_at, planned_evaluations
-from editor.method.denoiser import Denoiser
+from editor.method.denoiser import Denoiser, OnStep, unheard
 from editor.method.schedule import Schedule
 from editor.motion import Keyframes
 from editor.pipeline import edit_frames
@@ -31,7 +31,7 @@ from editor.stages.cache import InversionCache
 from editor.stages.footage import Footage
 from editor.stages.session import Session, target_notes
 from editor.stages.source import Source
-from editor.stages.targets import finished_frames
+from editor.stages.targets import Edited, finished_frames
 
 FPS = 8.0
 CHUNK = 4
@@ -85,7 +85,7 @@ def _edited(
     request = configuration.request(tasks, models.name)
     session = Session.begin(request, models, ignore, cache, check=configuration.check_reconstruction, previews=False)
     drawn = [draw(task, configuration.frames, models.native_size) for task in tasks]
-    footage = _footage(drawn[0].source, models)
+    footage = drawn_footage(drawn[0].source, models)
     truths = torch.stack([encode_frames(models.vae, d.truth, CHUNK, models.device) for d in drawn])
     traces: list[list[float]] = [[] for _ in tasks]
 
@@ -94,8 +94,7 @@ def _edited(
             for trace, distance in zip(traces, (guess - truths).square().mean(dim=(1, 2, 3, 4)).sqrt(), strict=True):
                 trace.append(float(distance))
 
-    with TemporaryDirectory() as scratch:
-        edited = edit_frames(replace(session, scratch=Path(scratch)), footage, listen)
+    edited = edited_drawn(session, footage, listen)
     costs = _costs(session, edited.source, edited.sampled.unet_evaluations)
     return [
         Attempt(
@@ -108,6 +107,12 @@ def _edited(
         )
         for i, task in enumerate(tasks)
     ]
+
+
+def edited_drawn(session: Session, footage: Footage, listen: OnStep = unheard) -> Edited:
+    """Drawn frames edited as those of a file are, with a folder for the noise levels. `listen` hears of every step."""
+    with TemporaryDirectory() as scratch:
+        return edit_frames(replace(session, scratch=Path(scratch)), footage, listen)
 
 
 def _costs(session: Session, source: Source, counted: float) -> list[dict[str, float]]:
@@ -129,7 +134,7 @@ def _costs(session: Session, source: Source, counted: float) -> list[dict[str, f
     return costs
 
 
-def _footage(frames: np.ndarray, models: Models) -> Footage:
+def drawn_footage(frames: np.ndarray, models: Models) -> Footage:
     """Drawn frames of the model's own size, as the stages of an edit want them."""
     count, height, width, _ = frames.shape
     clip = Clip(Keyframes.every(count), FPS, 0, count / FPS, (width, height), drawn=frames)

@@ -32,6 +32,9 @@ SUBSET = 8
 SEEDED = 24
 """Tasks made with another seed that are measured unless told otherwise: six clips."""
 
+CARRIED = 24
+"""Tasks of the report half that are edited at full rate unless told otherwise: six clips."""
+
 SEARCHED = 12
 """Tasks of the search half that a search uses unless told otherwise."""
 
@@ -52,6 +55,8 @@ def main(argv: list[str]) -> int:
     evaluation = Evaluation.begin(args.model, args.out, args.clip, _say, args.task_seed)
     if args.search:
         return _search(args, evaluation, tasks)
+    if args.full_rate:
+        return _full_rate(args, evaluation, tasks)
     if args.report:
         committed = evaluation.of_repository()
         committed.report(_everything(committed.searched()), tasks)
@@ -93,6 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--search", action="store_true", help="Measure a grid of settings on the search half; resumable."
+    )
+    parser.add_argument(
+        "--full-rate",
+        action="store_true",
+        help="Edit every 3rd and 6th frame of 24, carry the rest, and compare with editing all; hours; resumable.",
     )
     parser.add_argument("--grid", type=Path, default=GRID, help="JSON list of settings to search (default: ours).")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="Number of processes (default 1).")
@@ -145,8 +155,8 @@ def _count(args: argparse.Namespace) -> int | None:
     """How many tasks; None: all there are."""
     if args.tasks is not None or args.report:
         return args.tasks
-    if args.search:
-        return SEARCHED
+    if args.search or args.full_rate:
+        return SEARCHED if args.search else CARRIED
     return None if args.all or args.no_run else SUBSET if args.task_seed == LISTED else SEEDED
 
 
@@ -171,6 +181,28 @@ def _search(
     for row in rows:
         gained = "  ".join(f"{kind} {'-' if gain is None else f'{gain:+.1f}'}" for kind, gain in row["gains"].items())
         print(f"{row['name']:24} gain {gained}  {_numbers(row['summary'])}")
+    return 0
+
+
+def _full_rate(
+    args: argparse.Namespace,
+    evaluation: "Evaluation",  # noqa: F821 - needs torch, imported late
+    tasks: Sequence[Task],
+) -> int:
+    """Few frames edited and the rest carried: the rows' means, and whether what was promised is kept."""
+    from editor.diffusion.models import load_models
+    from editor.evaluation import full_rate
+
+    preset = (args.preset or ("balanced",))[0]
+    place, models = evaluation.out / "full-rate.json", load_models(args.model)
+    means = full_rate.summary(full_rate.measure(tasks, preset, models, place, _say, args.again).values())
+    lines = full_rate.verdicts(means)
+    if args.json:
+        print(json.dumps({"full_rate": means, "verdicts": lines}))
+        return 0
+    for name, row in means.items():
+        print(f"{name:12} " + "  ".join(f"{k} {'-' if v is None else f'{v:.2f}'}" for k, v in row.items()))
+    print("\n".join(lines))
     return 0
 
 

@@ -16,13 +16,17 @@ BOUNDS: dict[str, float] = {
     "presets.fast.second_target": 60.0,
     "wall_ratio": 1.15,
     "memory_ratio.dense": 2.1,
+    "memory_ratio.keyframes": 1.15,
+    "memory_ratio.length": 1.2,
+    "memory_ratio.wall": 1.1,
+    "carrying.seconds": 0.15,
 }
 """Figure -> the most it may be."""
 
 
 def measure(say: Callable[[str], None], topics: Sequence[str] = TOPICS) -> dict[str, Any]:
     """Measure the `topics`; `say` hears what is being done. Figures that were not asked for are left out."""
-    from editor.machine.cost import memory_ratio, wall_ratios
+    from editor.machine.cost import carrying_cost, length_ratios, memory_ratio, wall_ratios
     from editor.machine.work import count_work, run_true_shapes
 
     figures: dict[str, Any] = {}
@@ -30,8 +34,9 @@ def measure(say: Callable[[str], None], topics: Sequence[str] = TOPICS) -> dict[
         figures["presets"] = count_work(say)
     if "speed" in topics:
         figures |= wall_ratios(say)
+        figures["carrying"] = carrying_cost(say)
     if "memory" in topics:
-        figures["memory_ratio"] = memory_ratio(say)
+        figures["memory_ratio"] = memory_ratio(say) | length_ratios(say)
     if "shapes" in topics:
         figures["shapes"] = run_true_shapes(say)
     return figures

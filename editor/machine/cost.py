@@ -1,34 +1,48 @@
-"""Wall time of an edit's UNet stages against the same rows through the UNet without any control, and peak memory of one
-dense denoising step beyond weights, frames and trajectory, each measured in its own process.
+"""Wall time of an edit's UNet stages against the same rows through the UNet without any control, what carrying an edit
+takes, and peak memory, each in its own process: of one dense denoising step beyond weights, frames and trajectory, and
+of whole edits by their length.
 """
 
+import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTokenizer
 
 from editor.diffusion.kernels import SDPA
 from editor.diffusion.layouts import BETAS
+from editor.diffusion.models import load_models
 from editor.events import EditError
 from editor.machine.shapes import TOKENIZER, layout, random_unet
+from editor.media import video_writer
+from editor.media.clip import stream_frames
 from editor.method.attention import EditStep, attached, processors_for
 from editor.method.branches import row_schedule
 from editor.method.inversion import Trajectory, invert
 from editor.method.plan import ControlPlan, plan_control
 from editor.method.sampling import Conditioning, sample_edit
 from editor.method.schedule import Schedule
+from editor.motion import Change, Keyframes, agreed, carried, difference
+from editor.pipeline import edit
 from editor.request import EditRequest
-from editor.settings import ROOT
+from editor.settings import ROOT, Settings
 
 ROUNDS = 3  # the variants take turns, and the fastest round of each counts: other programs only ever slow one down
 FRAMES = 8
 PEAK_FRAMES = (8, 16)
+PEAK_KEYFRAMES = (32, 128)
+PEAK_SECONDS = (10, 60)
+PEAK_STEPS = 2  # the peak is the same in every step
 CELLS = 32  # per side, 256 pixels at SD 1.5's factor
 
 
@@ -123,6 +137,83 @@ def peak_of_one_step(shape: str, frames: int, cells: int) -> int:
     return _status("VmHWM") - resident
 
 
+def length_ratios(say: Callable[[str], None]) -> dict[str, float]:
+    """What more frames cost: `keyframes`, the peak of a process that edits 128 of them over that with 32; `length`,
+    that of 60 s of 1280 x 720 at 30 frames a second over 10 s; `wall`, the time of the former over six times the
+    latter's.
+    """
+    few, many = (_edit_apart(say, 96, 96, 8.0, count)["peak"] for count in PEAK_KEYFRAMES)
+    short, long = (_edit_apart(say, 1280, 720, 30.0, round(30 * seconds)) for seconds in PEAK_SECONDS)
+    times = PEAK_SECONDS[1] / PEAK_SECONDS[0]
+    megabytes = {f"peak_mb_{s}_seconds": run["peak"] / 1e6 for s, run in zip(PEAK_SECONDS, (short, long), strict=True)}
+    return {
+        "keyframes": many / few,
+        "length": long["peak"] / short["peak"],
+        "wall": long["seconds"] / (times * short["seconds"]),
+        **megabytes,
+    }
+
+
+def carrying_cost(say: Callable[[str], None], frames: int = 25) -> dict[str, float]:
+    """`seconds`: of one core, to carry an edit to one frame of 1280 x 720 from keyframes at every 4th, which agree
+    first; `ratio`: that over the processor time of decoding one.
+    """
+    say(f"carrying an edit over {frames} frames of 1280 x 720")
+    with TemporaryDirectory() as folder:
+        clip = draw_ground(Path(folder) / "clip.mp4", 1280, 720, 30.0, frames)
+        began = _children_seconds()
+        pictures = list(stream_frames(clip, 30.0, 0, frames, (1280, 720)))
+        decoding = _children_seconds() - began
+    keyframes = Keyframes(tuple(range(0, frames, 4)), (0,) * len(range(0, frames, 4)), frames)
+    changes = [Change(0, pictures[i], difference(255 - pictures[i], pictures[i])) for i in keyframes.indices]
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        began = time.process_time()
+        between = sum(not c.keyframe for c in carried(pictures, keyframes, agreed(changes, 1)))
+        carrying = (time.process_time() - began) / between
+    finally:
+        cv2.setNumThreads(threads)
+    return {"seconds": carrying, "ratio": carrying / (decoding / frames)}
+
+
+def _children_seconds() -> float:
+    """Processor time of this process's children that have ended."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
+
+
+def draw_ground(path: Path, width: int, height: int, fps: float, frames: int) -> Path:
+    """A coarse pattern that slides to the left, written frame by frame."""
+    coarse = np.random.default_rng(0).integers(0, 256, (height // 24 + 1, width // 24 + 1, 3), np.uint8)
+    ground = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    with video_writer(path, fps) as put:
+        for i in range(frames):
+            put(np.roll(ground, -2 * i, axis=1))
+    return path
+
+
+def _edit_apart(say: Callable[[str], None], width: int, height: int, fps: float, frames: int) -> dict[str, float]:
+    """`peak_of_edit` in a process of its own."""
+    say(f"peak memory of an edit of {frames} frames of {width} x {height}")
+    command = [sys.executable, "-m", "editor.machine.cost", "edit", *map(str, (width, height, fps, frames))]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if outcome.returncode != 0:
+        raise EditError(f"The measuring process failed: {outcome.stderr.strip()[-300:]}")
+    return json.loads(outcome.stdout.splitlines()[-1])
+
+
+def peak_of_edit(width: int, height: int, fps: float, frames: int) -> dict[str, float]:
+    """Edit a drawn clip with the built-in model in 2 steps: `peak` bytes of the whole process, and `seconds`."""
+    asked = {"source": "a red car on the road", "targets": ("a blue car on the road",), "steps": PEAK_STEPS}
+    with TemporaryDirectory() as folder:
+        clip = draw_ground(Path(folder) / "clip.mp4", width, height, fps, frames)
+        models = load_models("demo", Settings(device="cpu"))
+        began = time.perf_counter()
+        edit(clip, EditRequest.from_preset(**asked), models, Path(folder) / "out", normalised=True, previews=False)
+    return {"peak": _status("VmHWM"), "seconds": time.perf_counter() - began}
+
+
 def _reset_peak() -> int:
     """Make the kernel forget the peak so far; returns the resident bytes now. Linux only."""
     try:
@@ -139,4 +230,8 @@ def _status(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{peak_of_one_step(sys.argv[1], *map(int, sys.argv[2:]))}\n")
+    if sys.argv[1] == "edit":
+        found = json.dumps(peak_of_edit(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])))
+    else:
+        found = str(peak_of_one_step(sys.argv[1], *map(int, sys.argv[2:])))
+    sys.stdout.write(found + "\n")

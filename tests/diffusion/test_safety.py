@@ -9,9 +9,11 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from editor.diffusion.models import load_models
-from editor.diffusion.safety import SafetyChecker
+from editor.diffusion.safety import SafetyChecker, Withheld
 from editor.events import EditError
+from editor.motion import Carried
 from editor.settings import Settings
+from editor.stages.full_rate import passed
 from tests import tiny
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 40, 32, 3), dtype=np.uint8)
@@ -85,6 +87,39 @@ def test_a_single_frame_is_blurred_beyond_recognition_and_said():
 def test_from_two_frames_or_a_tenth_of_them_on_the_result_is_withheld(count, found):
     with pytest.raises(EditError, match=f"flagged {len(found)} of {count} frames, so this result is withheld"):
         Pointing(*found).passed(np.zeros((count, 8, 8, 3), np.uint8))
+
+
+def written(*flagged, count=40):
+    """What is written of frames of which these are flagged, in the order in which the checker looks: 2, 6, 10 ..."""
+
+    class Looking(SafetyChecker):
+        def flagged(self, frames, chunk=8):
+            looked.append(int(frames[0, 0, 0, 0]))
+            return (0,) if looked[-1] in flagged else ()
+
+    looked, notes = [], []
+    noise = np.random.default_rng(0).integers(0, 256, (count, 24, 24, 3), np.uint8)
+    noise[:, 0, 0, 0] = range(count)
+    safety = Looking(None, None, torch.device("cpu"))
+    stream = (Carried(frame, frame, 0.0, False) for frame in noise)
+    shown = np.stack([carried.frame for carried in passed(stream, safety, count, notes)])
+    return noise, shown, looked, notes
+
+
+def test_frames_between_keyframes_are_looked_at_again_and_blurred_with_their_neighbours():
+    noise, shown, looked, notes = written(14, count=48)
+    assert looked == list(range(2, 48, 4))
+    same = [np.array_equal(a, b) for a, b in zip(noise, shown, strict=True)]
+    assert [i for i, alike in enumerate(same) if not alike] == [12, 13, 14, 15]
+    assert shown[14].std() < noise[14].std() / 3 and notes == [
+        "the safety checker flagged frames 13 to 16, which are blurred"
+    ]
+
+
+@pytest.mark.parametrize(("flagged", "count"), [((2, 38), 40), ((2,), 12)])
+def test_too_many_of_them_withhold_the_result(flagged, count):
+    with pytest.raises(Withheld, match="withheld"):
+        written(*flagged, count=count)
 
 
 def test_a_self_hoster_can_turn_it_off(checkpoint):

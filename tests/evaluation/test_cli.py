@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from editor.evaluation import cli, session
+from editor.evaluation import cli, full_rate, session
 from editor.evaluation.records import Store
 from editor.events import EditError
 from editor.request import PRESETS
@@ -145,3 +145,19 @@ def test_the_main_command_delegates(capsys):
     with pytest.raises(SystemExit) as left:
         main(["evaluate", "--help"])
     assert left.value.code == 0 and "--search" in capsys.readouterr().out
+
+
+def test_full_rate_compares_few_edited_frames_with_all(evaluate, tmp_path, monkeypatch):
+    compared = full_rate.compared
+    monkeypatch.setattr(full_rate, "compared", lambda *given: compared(*given, frames=8, steps=1))
+    code, out, _ = evaluate("--full-rate", "--tasks", "2", "--preset", "fast", "--json")
+    found = json.loads(out)
+    assert code == 0 and len(found["verdicts"]) == 8
+    rows = found["full_rate"]
+    assert list(rows) == ["all", *(f"{name}_{s}" for s in (3, 6) for name in ("held", "carried", "agreed"))]
+    assert rows["all"]["between"] is None and rows["held_3"]["keyframes"] == rows["carried_3"]["keyframes"]
+    assert rows["carried_6"]["evaluations"] == pytest.approx(rows["all"]["evaluations"] * 3 / 8)
+    kept = json.loads((tmp_path / "out" / "full-rate.json").read_text())
+    assert len(kept) == 2 and all(key.startswith("fast:") for key in kept)
+    monkeypatch.setattr(full_rate, "compared", None)
+    assert evaluate("--full-rate", "--tasks", "2", "--preset", "fast", "--json")[1] == out, "nothing is done again"

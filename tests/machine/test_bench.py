@@ -185,6 +185,27 @@ def test_stable_diffusion_in_true_shape_loads_and_edits(shape, gflops):
     assert gflops * 0.8 < figures["unet_gflops_per_frame"] / figures["unet_evaluations_per_frame"] < gflops * 1.2
 
 
+def test_the_figures_by_length_are_those_of_processes_of_their_own(monkeypatch):
+    runs = [{"peak": peak, "seconds": seconds} for peak, seconds in ((10, 1), (11, 1), (50, 2), (55, 12))]
+    asked = []
+
+    def apart(say, *clip):
+        asked.append(clip)
+        return runs[len(asked) - 1]
+
+    monkeypatch.setattr(cost, "_edit_apart", apart)
+    found = cost.length_ratios(lambda text: None)
+    assert asked == [(96, 96, 8.0, 32), (96, 96, 8.0, 128), (1280, 720, 30.0, 300), (1280, 720, 30.0, 1800)]
+    assert (found["keyframes"], found["length"], found["wall"]) == (1.1, 1.1, 1.0)
+
+
+def test_carrying_is_timed_and_a_short_edit_measured():
+    found = cost.carrying_cost(lambda text: None, frames=5)
+    assert found["seconds"] > 0 and found["ratio"] > 0
+    measured = cost._edit_apart(lambda text: None, 64, 48, 8.0, 3)
+    assert 1e8 < measured["peak"] < 1e10 and measured["seconds"] > 0
+
+
 @pytest.mark.slow
 def test_dense_memory_grows_no_faster_than_the_frames():
     assert cost.memory_ratio(lambda text: None)["dense"] <= BOUNDS["memory_ratio.dense"]
@@ -202,8 +223,10 @@ def test_the_table_says_what_is_kept_and_what_is_not():
 
 def test_only_what_was_asked_for_is_measured_and_json_is_one_object(monkeypatch, capsys):
     monkeypatch.setattr(cost, "wall_ratios", lambda say: {"wall_ratio": 1.0, "layout_ratio": 1.0})
+    monkeypatch.setattr(cost, "carrying_cost", lambda say: {"seconds": 0.1})
     assert cli.main(["bench", "--only", "speed", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"wall_ratio": 1.0, "layout_ratio": 1.0}
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"wall_ratio": 1.0, "layout_ratio": 1.0, "carrying": {"seconds": 0.1}}
 
 
 @pytest.mark.parametrize(
