@@ -49,9 +49,9 @@ class Claims:
         self.server = secrets.token_hex(8)
 
     def take(self, slot: str) -> Claim | None:
-        """The first waiting job, now running under this server; None when there is none or the slot is taken.
+        """The next waiting job, now running under this server; None when there is none or the slot is taken.
 
-        A slot is one device. At most one job runs per slot, whichever server asks, and one per visitor.
+        A slot is one device. At most one job runs per slot, whichever server asks.
         """
         now = time.time()
         with self.database.transaction() as db:
@@ -59,8 +59,7 @@ class Claims:
             if db.execute("SELECT 1 FROM jobs WHERE state = 'running' AND slot = ?", (slot,)).fetchone():
                 return None
             row = db.execute(
-                "SELECT id, runs, request FROM jobs WHERE state = 'queued' AND ready = 1"
-                " AND owner NOT IN (SELECT owner FROM jobs WHERE state = 'running') ORDER BY seq LIMIT 1"
+                "SELECT id, runs, request FROM jobs WHERE state = 'queued' AND ready = 1 ORDER BY turn, seq LIMIT 1"
             ).fetchone()
             if row is None:
                 return None
@@ -114,8 +113,8 @@ class Claims:
     def _end(self, claim: Claim, state: str, results: str | None = None, error: str | None = None) -> bool:
         with self.database.transaction() as db:
             changed = db.execute(
-                "UPDATE jobs SET state = ?, ended = ?, results = ?, error = ?, address = '', message = '',"
-                f" seconds_left = NULL WHERE {_STANDS}",
+                "UPDATE jobs SET state = ?, ended = ?, results = ?, error = ?, address = '', visitor = '',"
+                f" message = '', seconds_left = NULL WHERE {_STANDS}",
                 (state, time.time(), results, error, *_key(claim)),
             ).rowcount
         return bool(changed)
@@ -138,7 +137,7 @@ def _requeue(db: sqlite3.Connection, which: str, values: tuple, lost: str | None
 
     `lost` says how they were lost this time; without it nothing is held against them.
     """
-    ended = f"ended = {time.time()!r}, address = '', message = '', seconds_left = NULL"
+    ended = f"ended = {time.time()!r}, address = '', visitor = '', message = '', seconds_left = NULL"
     db.execute(f"UPDATE jobs SET state = 'cancelled', {ended} WHERE ({which}) AND stop = 1", values)
     if lost:
         db.execute(

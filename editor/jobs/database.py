@@ -9,11 +9,11 @@ from typing import Any
 
 from editor.events import EditError
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of the queue; a job that is run again keeps its place
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order in which they came
     id TEXT NOT NULL UNIQUE,
     state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
     ready INTEGER NOT NULL DEFAULT 0,       -- 0 while the upload is normalised: holds a place, cannot run
@@ -36,11 +36,24 @@ CREATE TABLE IF NOT EXISTS jobs (
     message TEXT NOT NULL DEFAULT '',
     preview INTEGER NOT NULL DEFAULT 0,
     results TEXT,
-    error TEXT
+    error TEXT,
+    visitor TEXT NOT NULL DEFAULT '',       -- hash of what counts as one visitor; emptied with the address
+    turn REAL NOT NULL DEFAULT 0,           -- the queue's order, see `store.next_turn`
+    estimate REAL                           -- seconds it is expected to take
 );
-CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, seq);
+CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, turn, seq);
 CREATE INDEX IF NOT EXISTS jobs_owner ON jobs (owner, seq);
 """
+
+UPGRADES = {
+    1: (
+        "ALTER TABLE jobs ADD COLUMN visitor TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN turn REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN estimate REAL",
+        "DROP INDEX IF EXISTS jobs_state",
+    )
+}
+"""Format -> what makes the next one of it."""
 
 
 class Database:
@@ -56,11 +69,14 @@ class Database:
         self._connection.execute("PRAGMA synchronous = NORMAL")
         with self.transaction() as db:
             found = db.execute("PRAGMA user_version").fetchone()[0]
-            if found not in (0, VERSION):
+            if found not in (0, *UPGRADES, VERSION):
                 raise EditError(
                     f"The job store {path} has format {found}, this program reads {VERSION}. "
                     "Start the version that wrote it, or set EDITOR_DATA to another folder."
                 )
+            for version in range(found, VERSION) if found else ():
+                for statement in UPGRADES[version]:
+                    db.execute(statement)
             for statement in SCHEMA.split(";\n"):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {VERSION}")

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 ENGINE = "editor.jobs.engine:run"
 
-Admit = Callable[[EditRequest, int], None]
+Admit = Callable[[EditRequest, int], float | None]
 
 
 def new_secret() -> str:
@@ -57,7 +57,8 @@ class JobService:
         timing: Timing | None = None,
     ) -> None:
         self.admit: Admit = lambda request, frames: None
-        """Called with every request and its number of frames before it may wait; raises `EditError` to refuse it."""
+        """Called with every request and its number of frames before it may wait; raises `EditError` to refuse it, or
+        returns the seconds that it is expected to take, None if unknown."""
         self.settings = settings
         self.timing = timing or Timing()
         files.prepare(settings.data)
@@ -81,14 +82,15 @@ class JobService:
         self.janitor.stop()
         self.store.close()
 
-    def submit(self, clip: Path, request: EditRequest, owner: str, address: str = "") -> JobView:
+    def submit(self, clip: Path, request: EditRequest, owner: str, address: str = "", visitor: str = "") -> JobView:
         """Check everything, normalise `clip` (at most half a minute) and put the edit in the queue.
 
         `owner` is the visitor's secret (`new_secret`), `address` the visitor's network address. The raw upload is
-        only read; the job keeps its normalised copy. Raises `EditError`: unusable request or clip, full queue, too
-        many jobs of this visitor or address, full disk, server shutting down.
+        only read; the job keeps its normalised copy. `visitor` says who is counted and takes turns where that is not
+        the owner: a program takes a new secret for every job. Raises `EditError`: unusable request or clip, full
+        queue, too many jobs of this visitor or address, full disk, server shutting down.
         """
-        return self._submit(request, owner, address, partial(self.intake.normalise, clip))
+        return self._submit(request, owner, address, partial(self.intake.normalise, clip), visitor)
 
     def submit_normalised(self, clip: Path, request: EditRequest, owner: str, address: str = "") -> JobView:
         """As `submit`, for a file that `editor.media.normalise` wrote: it is taken as it is. Never pass an upload."""
@@ -104,7 +106,12 @@ class JobService:
         return self._submit(request, owner, address, partial(self.intake.reuse, other))
 
     def _submit(
-        self, request: EditRequest, owner: str, address: str, bring: Callable[[Path, EditRequest], int]
+        self,
+        request: EditRequest,
+        owner: str,
+        address: str,
+        bring: Callable[[Path, EditRequest], int],
+        visitor: str = "",
     ) -> JobView:
         """Hold a place in the queue while `bring` puts the clip where it is told to and counts the frames to edit."""
         if self._stopping.is_set():
@@ -113,10 +120,10 @@ class JobService:
         request = as_allowed(request, self.settings)
         check_request(request, self.settings)
         check_disk(self.settings)
-        job_id = self.store.reserve(request, owner, address, self.settings)
+        job_id = self.store.reserve(request, owner, address, self.settings, visitor)
         try:
-            self.admit(request, bring(files.clip(self.settings.data, job_id), request))
-            self.store.ready(job_id)
+            seconds = self.admit(request, bring(files.clip(self.settings.data, job_id), request))
+            self.store.ready(job_id, seconds)
         except BaseException:
             self.store.discard(job_id)
             files.remove_job(self.settings.data, job_id)

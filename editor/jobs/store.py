@@ -5,12 +5,13 @@ is `editor/jobs/claims.py`.
 """
 
 import hashlib
+import heapq
 import hmac
 import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from editor.jobs.database import Database
 from editor.jobs.view import JobState, JobView, UnknownJob
 from editor.request import EditRequest
 from editor.settings import Settings
+
+WAIT_GRAIN = 5.0
+"""Seconds in which the time until a job starts is told: followers hear of every change."""
 
 
 class Store:
@@ -35,22 +39,27 @@ class Store:
         """Release the file."""
         self.database.close()
 
-    def reserve(self, request: EditRequest, owner: str, address: str, settings: Settings) -> str:
-        """A place in the queue for a job that cannot run before `ready`; returns its id. `EditError` when full."""
+    def reserve(self, request: EditRequest, owner: str, address: str, settings: Settings, visitor: str = "") -> str:
+        """A place in the queue for a job that cannot run before `ready`; returns its id. `EditError` when full.
+
+        `visitor` says who is counted and takes turns, if it is not the owner.
+        """
         job_id = secrets.token_hex(16)
-        hashed = hash_secret(owner)
+        hashed, counted = hash_secret(owner), hash_secret(visitor or owner)
+        stored = json.dumps(request.to_dict())
         with self.database.transaction() as db:
-            _refuse_when_full(db, hashed, address, settings)
+            _refuse_when_full(db, counted, address, settings)
             db.execute(
-                "INSERT INTO jobs (id, state, owner, address, request, created) VALUES (?, 'queued', ?, ?, ?, ?)",
-                (job_id, hashed, address, json.dumps(request.to_dict()), time.time()),
+                "INSERT INTO jobs (id, state, owner, visitor, address, request, created, turn)"
+                " VALUES (?, 'queued', ?, ?, ?, ?, ?, ?)",
+                (job_id, hashed, counted, address, stored, time.time(), next_turn(db, counted)),
             )
         return job_id
 
-    def ready(self, job_id: str) -> None:
-        """The clip is in place: the job may run."""
+    def ready(self, job_id: str, seconds: float | None = None) -> None:
+        """The clip is in place: the job may run. `seconds`: how long that is expected to take."""
         with self.database.transaction() as db:
-            db.execute("UPDATE jobs SET ready = 1 WHERE id = ?", (job_id,))
+            db.execute("UPDATE jobs SET ready = 1, estimate = ? WHERE id = ?", (seconds, job_id))
 
     def discard(self, job_id: str) -> None:
         """Give up a reserved place."""
@@ -79,7 +88,8 @@ class Store:
         _check_owner(self._row(job_id), owner, "stop")
         with self.database.transaction() as db:
             db.execute(
-                "UPDATE jobs SET state = 'cancelled', ended = ?, address = '' WHERE id = ? AND state = 'queued'",
+                "UPDATE jobs SET state = 'cancelled', ended = ?, address = '', visitor = ''"
+                " WHERE id = ? AND state = 'queued'",
                 (time.time(), job_id),
             )
             db.execute("UPDATE jobs SET stop = 1 WHERE id = ? AND state = 'running'", (job_id,))
@@ -136,7 +146,7 @@ class Store:
             message=row["message"],
             device=row["slot"],
             devices=self.devices(),
-            position=self._position(row) if state is JobState.QUEUED else None,
+            **(self._place(row) if state is JobState.QUEUED else {}),
             stopping=state is JobState.RUNNING and bool(row["stop"]),
             clip=clip if clip.is_file() else None,
             preview=preview if row["preview"] and preview.is_file() else None,
@@ -145,11 +155,15 @@ class Store:
             error=row["error"],
         )
 
-    def _position(self, row: sqlite3.Row) -> int:
+    def _place(self, row: sqlite3.Row) -> dict[str, Any]:
+        """Its place among the waiting jobs, and the seconds until it starts if every device works as expected."""
+        running = self.database.read("SELECT started, seconds_left, estimate FROM jobs WHERE state = 'running'")
         ahead = self.database.read(
-            "SELECT count(*) AS n FROM jobs WHERE state = 'queued' AND ready = 1 AND seq < ?", row["seq"]
+            "SELECT estimate FROM jobs WHERE state = 'queued' AND ready = 1 AND (turn, seq) < (?, ?)"
+            " ORDER BY turn, seq",
+            *(row["turn"], row["seq"]),
         )
-        return ahead[0]["n"] + 1
+        return {"position": len(ahead) + 1, "wait": _wait(running, [job["estimate"] for job in ahead], self.devices())}
 
 
 def hash_secret(secret: str) -> str:
@@ -169,14 +183,49 @@ def _check_owner(row: sqlite3.Row, owner: str, action: str) -> None:
         raise EditError(f"Only the browser that started this edit can {action} it.")
 
 
-def _refuse_when_full(db: sqlite3.Connection, owner: str, address: str, settings: Settings) -> None:
+def next_turn(db: sqlite3.Connection, visitor: str) -> float:
+    """Where a new job of `visitor` (a hash) stands in the queue, which is ordered by turn and then by arrival.
+
+    Visitors take turns: a visitor's next job stands one round after the one before, a newcomer's at the end of the
+    round that is being served. So nobody waits for more than one job of everybody else, and what waits is overtaken by
+    a bounded number of newcomers only (after start-time fair queueing: Goyal, Vin and Cheng, 1996).
+    """
+    served = db.execute("SELECT max(turn) FROM jobs WHERE state != 'queued' AND runs > 0").fetchone()[0]
+    own = db.execute(
+        "SELECT max(turn) FROM jobs WHERE (visitor = ? OR owner = ?) AND (runs > 0 OR state = 'queued')",
+        (visitor, visitor),
+    ).fetchone()[0]
+    newcomer = 0.0 if served is None else served + 0.5
+    return newcomer if own is None else max(newcomer, own + 1.0)
+
+
+def _wait(running: Sequence[sqlite3.Row], ahead: Sequence[float | None], devices: int) -> float | None:
+    """Seconds until a device is free for whoever waits behind `ahead`; None where one of the times is unknown."""
+    now = time.time()
+    left = [job["seconds_left"] for job in running]
+    guess = [None if job["estimate"] is None else max(0.0, job["estimate"] - now + job["started"]) for job in running]
+    busy = [other if seconds is None else seconds for seconds, other in zip(left, guess, strict=True)]
+    if devices < 1 or None in busy or None in ahead:
+        return None
+    free = [0.0] * (devices - len(busy)) + busy
+    heapq.heapify(free)
+    for seconds in ahead:
+        heapq.heapreplace(free, free[0] + seconds)
+    return WAIT_GRAIN * round(free[0] / WAIT_GRAIN)
+
+
+def _refuse_when_full(db: sqlite3.Connection, visitor: str, address: str, settings: Settings) -> None:
     """Raise `EditError` when this visitor, this address or everybody together already waits for enough."""
 
     def count(condition: str, *values: str) -> int:
         return db.execute(f"SELECT count(*) FROM jobs WHERE {condition}", values).fetchone()[0]
 
-    if count("state = 'queued' AND owner = ?", owner):
-        raise EditError("You already have an edit waiting. Wait until it starts, or stop it, then add the next one.")
+    mine = count("state IN ('queued', 'running') AND visitor = ?", visitor)
+    if mine >= settings.jobs_per_visitor:
+        raise EditError(
+            f"You already have {mine} edits waiting or running; the limit is {settings.jobs_per_visitor}. Wait until "
+            "one has finished, or stop one, then add the next."
+        )
     active = count("state IN ('queued', 'running') AND address = ?", address) if address else 0
     if active >= settings.jobs_per_address:
         raise EditError(

@@ -52,6 +52,8 @@ class JobView:
     """How many devices compute for this server now."""
     position: int | None = None
     """Place among the waiting jobs, 1 = next; None when the job does not wait."""
+    wait: float | None = None
+    """Seconds until a waiting job probably starts, in steps of five; None when unknown."""
     stopping: bool = False
     """True between a cancel and its effect."""
     clip: Path | None = None

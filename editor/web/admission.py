@@ -25,8 +25,8 @@ class Admission:
         self._settings = settings
         self._devices = devices  # edits that may share this machine's memory
 
-    def __call__(self, request: EditRequest, frames: int) -> None:
-        """Raise `EditError` when `request` on `frames` frames cannot finish here."""
+    def __call__(self, request: EditRequest, frames: int) -> float:
+        """Seconds that `request` on `frames` frames will take. Raises `EditError` when it cannot finish here."""
         cost = self._pace.cost(request, frames)
         left = None if self._pace.on_gpu else free_memory_gb()
         left = None if left is None else left / self._devices
@@ -41,6 +41,7 @@ class Admission:
                 f"This edit would take about {texts.seconds(cost.seconds)}; the limit here is "
                 f"{texts.seconds(self._settings.job_seconds)}. {self._advice(request, frames, left)}"
             )
+        return cost.seconds
 
     def _limit(self, cost: Cost) -> float:
         return self._settings.job_seconds * (1.0 if cost.measured else DOUBT)

@@ -34,8 +34,9 @@ def add(desk: Desk) -> None:
         with told():
             edit = _request(source, targets, preset, options)
             owner, raw = new_secret(), uploaded(clip, settings)
+            visitor = f"program at {network_address(request)}"  # every job has an owner of its own
             try:
-                job = service.submit(raw, edit, owner, network_address(request))
+                job = service.submit(raw, edit, owner, network_address(request), visitor)
             finally:
                 drop_upload(raw)
         return {"job": job.id, "owner": owner, "link": job_link(job.id, settings, request)}

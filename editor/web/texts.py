@@ -85,11 +85,12 @@ def keyframes(edited: int, frames: int) -> str:
     return f"{edited} keyframes are edited, {frames - edited} more frames follow the clip's motion"
 
 
-def ordinal_place(position: int) -> str:
-    """The place in the queue, 1 = next."""
-    if position <= 1:
-        return "Next in line"
-    return f"{position - 1} ahead of you"
+def queued(position: int, wait: float | None, devices: int) -> str:
+    """The place in the queue, 1 = next, and when it is up (seconds)."""
+    if devices < 1:
+        return "Waiting for a computer to do the work; your place is kept"
+    place = "Next in line" if position <= 1 else f"{position - 1} ahead of you"
+    return f"{place}, starts in about {seconds(wait)}" if wait else place
 
 
 def device(name: str, count: int) -> str:

@@ -120,7 +120,7 @@ def _line(job: JobView) -> str:
         within = job.state is JobState.RUNNING and _counted(job)
         return f"{_stage_line(job)}, {job.message}" if within else job.message
     if job.state is JobState.QUEUED:
-        return texts.ordinal_place(job.position or 1)
+        return texts.queued(job.position or 1, job.wait, job.devices)
     if job.state is JobState.RUNNING:
         return _stage_line(job)
     return job.error or texts.STATES[job.state]

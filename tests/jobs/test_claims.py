@@ -1,6 +1,7 @@
 """The store alone: who may run what, and what becomes of a job when its server is gone. No processes, no waits."""
 
 import json
+import re
 import sqlite3
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from editor.events import EditError, EditResult, Progress, Stage
 from editor.jobs import JobState, UnknownJob, files, new_secret
 from editor.jobs.claims import SERVER_LOST, WORKER_LOST, Claims
+from editor.jobs.database import SCHEMA
 from editor.jobs.store import Store
 from tests.jobs.conftest import asking, settings_in
 
@@ -46,15 +48,94 @@ def test_jobs_run_in_the_order_they_came_and_one_per_slot(store):
     assert here.take("device").job_id == third
 
 
-def test_a_visitor_runs_one_job_at_a_time(store):
-    owner = new_secret()
-    waiting(store, owner)
+def served(store, claims, count):
+    """Take and finish so many jobs on one device; their ids."""
+    order = []
+    for _ in range(count):
+        claim = claims.take("device")
+        claims.fail(claim, "no")
+        order.append(claim.job_id)
+    return order
+
+
+def test_visitors_take_turns_and_each_ones_oldest_is_first(store):
+    ann, ben, cid = new_secret(), new_secret(), new_secret()
+    a = [waiting(store, ann) for _ in range(4)]
     claims = Claims(store, FOREVER)
-    claims.take("one")
-    waiting(store, owner)
-    stranger = waiting(store)
-    assert claims.take("two").job_id == stranger
-    assert claims.take("three") is None
+    assert served(store, claims, 1) == a[:1]
+    b = [waiting(store, ben) for _ in range(2)]
+    c = [waiting(store, cid)]
+    order = [b[0], c[0], a[1], b[1], a[2], a[3]]
+    assert [store.view(job).position for job in order] == [1, 2, 3, 4, 5, 6], "the place shown is the place kept"
+    assert served(store, claims, 6) == order
+
+
+def test_who_asks_again_and_again_does_not_overtake(store):
+    ann, ben = new_secret(), new_secret()
+    b = [waiting(store, ben) for _ in range(3)]
+    claims = Claims(store, FOREVER)
+    again = [waiting(store, ann)]
+    order = []
+    while not set(b) <= set(order):
+        order += served(store, claims, 1)
+        if order[-1] in again:
+            again.append(waiting(store, ann))
+    assert [job in b for job in order] == [True, False] * 2 + [True]
+
+
+def test_a_stream_of_newcomers_holds_nobody_up(store):
+    """As one who takes a new secret for every job would be."""
+    ben = new_secret()
+    b = [waiting(store, ben) for _ in range(3)]
+    order = []
+    while not set(b) <= set(order):
+        waiting(store)  # as many come as are served
+        order += served(store, Claims(store, FOREVER), 1)
+    assert [order.index(job) for job in b] == [0, 4, 10]
+
+
+def test_a_program_counts_by_its_address_not_by_its_secrets(store):
+    ask = {"address": "a", "settings": settings_in(store.data, jobs_per_visitor=2), "visitor": "program at a"}
+    many = [store.reserve(asking(), new_secret(), **ask) for _ in range(2)]
+    with pytest.raises(EditError, match="already have 2 edits"):
+        store.reserve(asking(), new_secret(), **ask)
+    for job in many:
+        store.ready(job)
+    person = waiting(store, address="a")
+    assert served(store, Claims(store, FOREVER), 3) == [many[0], person, many[1]]
+
+
+def test_idle_devices_serve_whoever_is_there(store):
+    owner = new_secret()
+    first, second = waiting(store, owner), waiting(store, owner)
+    claims = Claims(store, FOREVER)
+    assert [claims.take(slot).job_id for slot in ("one", "two")] == [first, second]
+
+
+def test_the_time_until_it_starts_follows_from_the_order(store):
+    ann, ben = new_secret(), new_secret()
+
+    def expected(owner, seconds):
+        job = waiting(store, owner)
+        store.ready(job, seconds)
+        return job
+
+    a = [expected(ann, seconds) for seconds in (100.0, 200.0, 300.0)]
+    assert [store.view(job).wait for job in a] == [0.0, 100.0, 300.0]
+    claims = Claims(store, FOREVER)
+    running = claims.take("device")
+    b = expected(ben, 50.0)
+    assert [store.view(job).wait for job in (b, a[1], a[2])] == [100.0, 150.0, 350.0], (
+        "a visitor who came later is next"
+    )
+    claims.tick(running, Progress(Stage.EDIT, 3, 25, 41.0), 0)
+    assert store.view(b).wait == 40.0, "what the edit itself says counts more, in steps of five seconds"
+    store.devices = lambda: 2
+    assert [store.view(job).wait for job in (b, a[1], a[2])] == [0.0, 40.0, 50.0]
+    store.devices = lambda: 0
+    assert store.view(b).wait is None, "nobody is there to do it"
+    waiting(store, ben)
+    assert store.view(waiting(store, ann)).wait is None, "one ahead has no estimate"
 
 
 def test_a_reserved_place_counts_but_cannot_run(store):
@@ -64,8 +145,8 @@ def test_a_reserved_place_counts_but_cannot_run(store):
     assert store.history(owner, 10) == ()
     with pytest.raises(UnknownJob):
         store.view(reserved)
-    with pytest.raises(EditError, match="already have an edit waiting"):
-        waiting(store, owner)
+    with pytest.raises(EditError, match="already have 1 edits"):
+        waiting(store, owner, jobs_per_visitor=1)
     store.discard(reserved)
     assert waiting(store, owner)
 
@@ -221,8 +302,8 @@ def test_only_the_owner_may_stop_or_delete(store):
 def test_limits_are_refused_in_plain_words(store):
     owner = new_secret()
     waiting(store, owner, address="a")
-    with pytest.raises(EditError, match="already have an edit waiting"):
-        waiting(store, owner, address="b")
+    with pytest.raises(EditError, match="already have 1 edits waiting or running; the limit is 1"):
+        waiting(store, owner, address="b", jobs_per_visitor=1)
     waiting(store, address="a", jobs_per_address=2)
     with pytest.raises(EditError, match="2 edits from your network"):
         waiting(store, address="a", jobs_per_address=2)
@@ -248,6 +329,25 @@ def test_ids_cannot_be_guessed_or_name_other_places(store):
             files.job_folder(store.data, name)
         with pytest.raises(UnknownJob):
             store.view(name)
+
+
+def test_a_store_of_the_first_format_is_brought_up_to_date(tmp_path):
+    old = SCHEMA.replace("turn, seq", "seq")
+    for column in ("visitor", "turn", "estimate"):
+        old = re.sub(rf"\n    {column} [^\n]*", "", old)
+    old = old.replace("error TEXT,\n", "error TEXT\n")
+    with sqlite3.connect(tmp_path / "jobs.sqlite") as db:
+        db.executescript(f"{old}PRAGMA user_version = 1")
+        db.execute(
+            "INSERT INTO jobs (id, state, ready, owner, address, request, created)"
+            f" VALUES ('{'a' * 32}', 'queued', 1, 'x', '', '{{}}', 1.0)"
+        )
+    db.close()
+    store = Store(tmp_path)
+    new = waiting(store)
+    assert [store.view(job).position for job in ("a" * 32, new)] == [1, 2]
+    store.close()
+    Store(tmp_path).close()
 
 
 def test_a_store_of_another_format_is_refused(store, tmp_path):

@@ -149,6 +149,11 @@ def test_the_share_of_the_work_grows_through_all_stages():
     [
         ({"state": JobState.QUEUED, "position": 1}, "Next in line"),
         ({"state": JobState.QUEUED, "position": 4}, "3 ahead of you"),
+        ({"state": JobState.QUEUED, "position": 2, "wait": 200.0}, "1 ahead of you, starts in about 3 min"),
+        (
+            {"state": JobState.QUEUED, "position": 1, "devices": 0},
+            "Waiting for a computer to do the work; your place is kept",
+        ),
         ({}, "Loading the model"),
         ({"stage": Stage.EDIT, "done": 3, "total": 25}, "Editing, step 3 of 25"),
         ({"stage": Stage.EDIT, "message": "Started again after a crash."}, "Started again after a crash."),
