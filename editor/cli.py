@@ -1,4 +1,4 @@
-"""The command line: python -m editor edit | explain | doctor | bench | evaluate | demo.
+"""The command line: python -m editor edit | explain | doctor | bench | evaluate | demo | jobs.
 
 Results go to standard output, everything said on the way to standard error. Exit codes: 0 done, 1 could not be done
 (one sentence says why), 2 wrong usage, 130 interrupted.
@@ -22,6 +22,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 DELEGATED = {
     "evaluate": ("editor.evaluation.cli", "Measure quality against ground truth and write the report."),
     "demo": ("editor.demo.cli", "The built-in world: draw clips, train and check the built-in model."),
+    "jobs": ("editor.jobs.cli", "The jobs of an installation: list, show, cancel, run again, export."),
 }
 """Command -> the module whose `main(argv) -> int` runs it, imported only then."""
 

@@ -5,25 +5,22 @@ is `editor/jobs/claims.py`.
 """
 
 import hashlib
-import heapq
 import hmac
 import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from editor.events import EditError, EditResult, Stage
 from editor.jobs import files
 from editor.jobs.database import Database
+from editor.jobs.turns import expected_wait, next_turn, refuse_when_full
 from editor.jobs.view import JobState, JobView, UnknownJob
 from editor.request import EditRequest
 from editor.settings import Settings
-
-WAIT_GRAIN = 5.0
-"""Seconds in which the time until a job starts is told: followers hear of every change."""
 
 
 class Store:
@@ -48,7 +45,7 @@ class Store:
         hashed, counted = hash_secret(owner), hash_secret(visitor or owner)
         stored = json.dumps(request.to_dict())
         with self.database.transaction() as db:
-            _refuse_when_full(db, counted, address, settings)
+            refuse_when_full(db, counted, address, settings)
             db.execute(
                 "INSERT INTO jobs (id, state, owner, visitor, address, request, created, turn)"
                 " VALUES (?, 'queued', ?, ?, ?, ?, ?, ?)",
@@ -86,6 +83,11 @@ class Store:
     def cancel(self, job_id: str, owner: str) -> None:
         """End a waiting job, ask a running one to stop; a finished one stays. Raises `EditError`, `UnknownJob`."""
         _check_owner(self._row(job_id), owner, "stop")
+        self.stop(job_id)
+
+    def stop(self, job_id: str) -> None:
+        """As `cancel`, for whoever runs the installation."""
+        self._row(job_id)
         with self.database.transaction() as db:
             db.execute(
                 "UPDATE jobs SET state = 'cancelled', ended = ?, address = '', visitor = ''"
@@ -100,6 +102,26 @@ class Store:
         with self.database.transaction() as db:
             if not db.execute("DELETE FROM jobs WHERE id = ? AND state != 'running'", (job_id,)).rowcount:
                 raise EditError("This edit is still running. Stop it first, then delete it.")
+
+    def retry(self, job_id: str) -> None:
+        """Put a failed or cancelled job back at the end of the queue, as if it were new. Raises `EditError`."""
+        state, owner = (self._row(job_id)[name] for name in ("state", "owner"))
+        if state not in ("failed", "cancelled"):
+            raise EditError(f"The job {job_id} is {state}. Only failed and cancelled jobs can be run again.")
+        if not files.clip(self.data, job_id).is_file():
+            raise EditError(f"The clip of job {job_id} is gone, so it cannot be run again.")
+        with self.database.transaction() as db:
+            db.execute(
+                "UPDATE jobs SET state = 'queued', visitor = owner, turn = ?, losses = 0, stop = 0, error = NULL,"
+                " server = NULL, slot = NULL, lease = NULL, started = NULL, ended = NULL, stage = NULL, message = ''"
+                " WHERE id = ? AND state = ?",
+                (next_turn(db, owner), job_id, state),
+            )
+
+    def everything(self) -> tuple[JobView, ...]:
+        """All jobs, newest first."""
+        rows = self.database.read("SELECT * FROM jobs WHERE ready = 1 ORDER BY seq DESC")
+        return tuple(self._view(row, None) for row in rows)
 
     def ended_before(self, moment: float) -> list[str]:
         """Ids of finished jobs that ended before `moment` (Unix seconds), oldest first."""
@@ -163,7 +185,10 @@ class Store:
             " ORDER BY turn, seq",
             *(row["turn"], row["seq"]),
         )
-        return {"position": len(ahead) + 1, "wait": _wait(running, [job["estimate"] for job in ahead], self.devices())}
+        return {
+            "position": len(ahead) + 1,
+            "wait": expected_wait(running, [job["estimate"] for job in ahead], self.devices()),
+        }
 
 
 def hash_secret(secret: str) -> str:
@@ -181,60 +206,6 @@ def _is_owner(row: sqlite3.Row, owner: str) -> bool:
 def _check_owner(row: sqlite3.Row, owner: str, action: str) -> None:
     if not _is_owner(row, owner):
         raise EditError(f"Only the browser that started this edit can {action} it.")
-
-
-def next_turn(db: sqlite3.Connection, visitor: str) -> float:
-    """Where a new job of `visitor` (a hash) stands in the queue, which is ordered by turn and then by arrival.
-
-    Visitors take turns: a visitor's next job stands one round after the one before, a newcomer's at the end of the
-    round that is being served. So nobody waits for more than one job of everybody else, and what waits is overtaken by
-    a bounded number of newcomers only (after start-time fair queueing: Goyal, Vin and Cheng, 1996).
-    """
-    served = db.execute("SELECT max(turn) FROM jobs WHERE state != 'queued' AND runs > 0").fetchone()[0]
-    own = db.execute(
-        "SELECT max(turn) FROM jobs WHERE (visitor = ? OR owner = ?) AND (runs > 0 OR state = 'queued')",
-        (visitor, visitor),
-    ).fetchone()[0]
-    newcomer = 0.0 if served is None else served + 0.5
-    return newcomer if own is None else max(newcomer, own + 1.0)
-
-
-def _wait(running: Sequence[sqlite3.Row], ahead: Sequence[float | None], devices: int) -> float | None:
-    """Seconds until a device is free for whoever waits behind `ahead`; None where one of the times is unknown."""
-    now = time.time()
-    left = [job["seconds_left"] for job in running]
-    guess = [None if job["estimate"] is None else max(0.0, job["estimate"] - now + job["started"]) for job in running]
-    busy = [other if seconds is None else seconds for seconds, other in zip(left, guess, strict=True)]
-    if devices < 1 or None in busy or None in ahead:
-        return None
-    free = [0.0] * (devices - len(busy)) + busy
-    heapq.heapify(free)
-    for seconds in ahead:
-        heapq.heapreplace(free, free[0] + seconds)
-    return WAIT_GRAIN * round(free[0] / WAIT_GRAIN)
-
-
-def _refuse_when_full(db: sqlite3.Connection, visitor: str, address: str, settings: Settings) -> None:
-    """Raise `EditError` when this visitor, this address or everybody together already waits for enough."""
-
-    def count(condition: str, *values: str) -> int:
-        return db.execute(f"SELECT count(*) FROM jobs WHERE {condition}", values).fetchone()[0]
-
-    mine = count("state IN ('queued', 'running') AND visitor = ?", visitor)
-    if mine >= settings.jobs_per_visitor:
-        raise EditError(
-            f"You already have {mine} edits waiting or running; the limit is {settings.jobs_per_visitor}. Wait until "
-            "one has finished, or stop one, then add the next."
-        )
-    active = count("state IN ('queued', 'running') AND address = ?", address) if address else 0
-    if active >= settings.jobs_per_address:
-        raise EditError(
-            f"{active} edits from your network are already waiting or running; the limit is "
-            f"{settings.jobs_per_address}. Please try again when one has finished."
-        )
-    queued = count("state = 'queued'")
-    if queued >= settings.queue_size:
-        raise EditError(f"The queue is full: {queued} edits are waiting. Please try again in a few minutes.")
 
 
 def _results(folder: Path, stored: str) -> tuple[EditResult, ...]:

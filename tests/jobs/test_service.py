@@ -3,9 +3,12 @@
 import asyncio
 import dataclasses
 import itertools
+import json
+from pathlib import Path
 
 import pytest
 
+from editor import cli
 from editor.events import EditError, Stage
 from editor.jobs import JobService, JobState, UnknownJob, as_allowed, files, intake, new_secret
 from editor.request import EditRequest
@@ -307,6 +310,51 @@ def test_an_event_that_lends_the_device_can_run_the_next_job_itself(house):
     job = house.submit(service)
     assert service.runner.run_next("device")
     assert service.view(job.id).state is JobState.DONE
+
+
+def test_whoever_runs_it_can_list_show_cancel_retry_and_export(house, monkeypatch, capsys):
+    monkeypatch.setenv("EDITOR_DATA", str(house.data))
+    assert cli.main(["jobs", "list"]) == 1
+    assert "There is no job store in" in capsys.readouterr().err
+    service = house.inline()
+
+    def run(*words):
+        code = cli.main(["jobs", *words])
+        said = capsys.readouterr()
+        return said.out.strip() if code == 0 else said.err
+
+    done, failed, waiting = (house.submit(service, source) for source in ("steps=1", "refuse", "steps=2"))
+    for _ in range(2):
+        service.runner.run_next("device")
+    shown = {line.split()[0]: line.split()[1] for line in run("list").splitlines()}
+    assert shown == {job.id[:8]: state for job, state in ((waiting, "queued"), (failed, "failed"), (done, "done"))}
+    assert run("list", "--state", "done").split()[0] == done.id[:8]
+    assert json.loads(run("show", failed.id[:10], "--json"))["error"] == "The clip has too few frames."
+    assert "request    {" in run("show", waiting.id)
+    assert run("cancel", waiting.id) == f"{waiting.id} cancelled"
+    assert "is cancelled already" in run("cancel", waiting.id)
+    assert run("retry", waiting.id) == f"{waiting.id} waits at place 1"
+    assert "Only failed and cancelled jobs" in run("retry", done.id)
+    assert service.runner.run_next("device") and service.view(waiting.id).state is JobState.DONE
+    folder = Path(run("export", done.id, "--out", str(house.data / "out")))
+    assert (folder / "clip.mp4").read_bytes() == house.raw.read_bytes()
+    assert (folder / "0" / "edited.mp4").read_bytes() == service.result(done.id)[0].edited.read_bytes()
+    assert json.loads((folder / "job.json").read_text())["state"] == "done"
+    assert "exists already" in run("export", done.id, "--out", str(house.data / "out"))
+    for name in ("0" * 32, done.id[:7], "%"):
+        assert "No job has the id" in run("show", name)
+    files.clip(house.data, failed.id).unlink()
+    assert "The clip of job" in run("retry", failed.id)
+
+
+def test_a_running_job_is_stopped_from_outside(house, monkeypatch, capsys):
+    monkeypatch.setenv("EDITOR_DATA", str(house.data))
+    service = house.inline().start()
+    job = house.submit(service, "gate")
+    wait_until(service, job, JobState.RUNNING)
+    assert cli.main(["jobs", "cancel", job.id]) == 0
+    assert "is stopping" in capsys.readouterr().out
+    wait_until(service, job, JobState.CANCELLED)
 
 
 def test_a_follower_hears_when_the_job_is_deleted(house):
