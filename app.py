@@ -10,9 +10,10 @@ from editor.settings import Settings
 from editor.web.app import WebApp
 
 if __name__ == "__main__":
-    log_to_terminal()
     try:
-        service = JobService(Settings.from_env()).start()
+        settings = Settings.from_env()
+        log_to_terminal(form=settings.log)
+        service = JobService(settings).start()
     except EditError as error:
         sys.exit(str(error))
     stop_on_sigterm(service)

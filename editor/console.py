@@ -1,7 +1,9 @@
 """What a terminal shows: a progress bar, fed by the events of an edit, and what is logged."""
 
+import json
 import logging
 import time
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -80,9 +82,32 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def log_to_terminal(prefix: str = "") -> None:
-    """Log our own messages, and the warnings and errors of libraries, to standard error."""
-    logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {prefix}%(message)s", datefmt="%H:%M:%S")
+class JsonLines(logging.Formatter):
+    """Every record as one line of JSON: `time` (UTC), `level`, `logger`, `process`, `message`, and `error` if any."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self.process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": moment, "level": record.levelname.lower(), "logger": record.name, "process": self.process}
+        line["message"] = record.getMessage()
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def log_to_terminal(process: str = "server", form: str = "text") -> None:
+    """Log our own messages, and the warnings and errors of libraries, to standard error.
+
+    `form` is `Settings.log`. The text of every process but the server begins with its name.
+    """
+    name = "" if process == "server" else f"{process}: "
+    plain = logging.Formatter(f"%(asctime)s {name}%(message)s", "%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines(process) if form == "json" else plain)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("editor").setLevel(logging.INFO)
 
 

@@ -68,6 +68,8 @@ class Settings:
     job_seconds: int = setting(1800, "Time limit of one job, in seconds.")
     jobs_per_visitor: int = setting(4, "Maximum running and waiting jobs per visitor.")
     jobs_per_address: int = setting(12, "Maximum running and waiting jobs per network address.")
+    metrics: str = setting("off", "Figures for Prometheus at /metrics.", ("off", "on"))
+    log: str = setting("text", "Form of the log's lines.", ("text", "json"))
     keep_hours: float = setting(72.0, "Age at which results are deleted, in hours.")
     disk_budget_mb: int = setting(4000, "Disk space for results; the oldest are deleted first.")
     disk_floor_mb: int = setting(500, "Free disk space below which new jobs are refused.")

@@ -1,6 +1,7 @@
 """The command line: flags derived from the request, what is printed where, exit codes, interruption."""
 
 import json
+import logging
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from editor import cli
-from editor.console import ProgressBar, clock, line
+from editor.console import JsonLines, ProgressBar, clock, line
 from editor.events import Progress, Stage
 from editor.flags import flag, request_from
 from editor.media import probe
@@ -43,6 +44,24 @@ def quiet_place(monkeypatch, tmp_path):
 
 def parsed(*flags):
     return request_from(cli._parser().parse_args(["edit", "clip.mp4", *PROMPTS, *flags]))
+
+
+# --- the log
+
+
+def test_a_log_for_machines_has_one_object_a_line():
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        record = logging.LogRecord("editor.jobs", logging.ERROR, "", 1, "job %s\nfailed", ("x",), sys.exc_info())
+    line = JsonLines("worker").format(record)
+    assert "\n" not in line
+    told = json.loads(line)
+    assert {**told, "time": "", "error": ""} == {
+        **{"time": "", "level": "error", "logger": "editor.jobs", "process": "worker"},
+        **{"message": "job x\nfailed", "error": ""},
+    }
+    assert told["time"].endswith("+00:00") and "ValueError: two\nlines" in told["error"]
 
 
 # --- flags

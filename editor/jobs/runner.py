@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from editor.events import EditError, EditResult
@@ -17,6 +19,16 @@ from editor.settings import Settings
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How one run ended: `done`, `failed`, `cancelled`, `lost` (run again once) or `returned` to the queue."""
+
+    how: str
+    device: str
+    seconds: float
+    results: tuple[EditResult, ...] = ()
+
+
 class Runner:
     """One thread per slot of the executor, also of those that come later; a slot that went has none. `run_next` does
     the same in the caller's thread."""
@@ -26,6 +38,8 @@ class Runner:
         self.executor = executor
         self.settings = settings
         self.timing = timing
+        self.listeners: list[Callable[[Ended], None]] = []
+        """Called with the end of every run, in the runner's thread."""
         self._leaving = threading.Event()
         self._wake = threading.Event()
         self._watches: dict[str, Watch] = {}
@@ -101,13 +115,21 @@ class Runner:
         """Run one claimed job and write down how it ended. Its folder is kept only with published results."""
         data = self.settings.data
         folder = files.run_folder(data, claim.job_id, claim.run)
-        kept = False
+        how, began = "failed", time.monotonic()
         try:
             with watch:
                 outcome = self._execute(slot, claim, watch)
-            kept = self._settle(claim, outcome, watch.reason)
+            how = self._settle(claim, outcome, watch.reason)
+            self._tell(Ended(how, slot, time.monotonic() - began, outcome.results))
         finally:
-            files.close_run(folder, keep=kept)
+            files.close_run(folder, keep=how == "done")
+
+    def _tell(self, ended: Ended) -> None:
+        for listener in self.listeners:
+            try:
+                listener(ended)
+            except Exception:
+                log.exception("the end of a run could not be counted")
 
     def _execute(self, slot: str, claim: Claim, watch: Watch) -> Outcome:
         try:
@@ -124,22 +146,24 @@ class Runner:
             )
         return outcome
 
-    def _settle(self, claim: Claim, outcome: Outcome, reason: Reason | None) -> bool:
-        """Write the end of a run to the store. Returns whether its results were published."""
+    def _settle(self, claim: Claim, outcome: Outcome, reason: Reason | None) -> str:
+        """Write the end of a run to the store. Returns `Ended.how`; what was another server's by then is `lost`."""
         if outcome.ending is Ending.DONE:
-            return self.claims.finish(claim, outcome.results, files.job_folder(self.settings.data, claim.job_id))
+            folder = files.job_folder(self.settings.data, claim.job_id)
+            return "done" if self.claims.finish(claim, outcome.results, folder) else "lost"
         if reason is Reason.CANCEL:
             self.claims.cancelled(claim)
-        elif reason is Reason.SHUTDOWN:
+            return "cancelled"
+        if reason is Reason.SHUTDOWN:
             self.claims.hand_back(claim)
-        elif reason is Reason.LIMIT:
-            self.claims.fail(claim, _overran(self.settings.job_seconds))
-        elif outcome.ending is Ending.FAILED:
-            self.claims.fail(claim, outcome.message)
-        else:
-            log.warning("job %s, run %d: %s", claim.job_id, claim.run, outcome.message)
-            self.claims.lose(claim)
-        return False
+            return "returned"
+        if reason is Reason.LIMIT or outcome.ending is Ending.FAILED:
+            over = reason is Reason.LIMIT
+            self.claims.fail(claim, _overran(self.settings.job_seconds) if over else outcome.message)
+            return "failed"
+        log.warning("job %s, run %d: %s", claim.job_id, claim.run, outcome.message)
+        self.claims.lose(claim)
+        return "lost"
 
 
 def _complete(results: tuple[EditResult, ...], folder: Path) -> bool:

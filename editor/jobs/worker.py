@@ -85,8 +85,8 @@ def private_pipes() -> tuple[BinaryIO, BinaryIO]:
 def main() -> None:
     """Serve until the server closes the pipe."""
     line = Line(*private_pipes())
-    log_to_terminal("worker: ")
     setup = line.setup()
+    log_to_terminal("worker", setup.settings.log)
     performer = Performer(setup.engine, setup.settings, setup.preview)
     threading.Thread(target=line.beat, args=(setup.beat,), daemon=True).start()
     threading.Thread(target=line.listen, daemon=True).start()

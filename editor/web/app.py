@@ -11,6 +11,7 @@ from gradio.state_holder import SessionState, StateHolder
 from starlette.middleware import Middleware
 
 from editor.jobs import JobService, temporary_folder
+from editor.jobs.metrics import Metrics
 from editor.settings import Settings
 from editor.web.admission import Admission
 from editor.web.api import NAMES
@@ -22,6 +23,7 @@ from editor.web.door.server import Connections, bound_server, throttle_server_lo
 from editor.web.door.visitor import Network, counted_address
 from editor.web.estimate import Pace
 from editor.web.examples import load_examples
+from editor.web.monitor import MetricsPage, healthz
 from editor.web.page import Page
 from editor.web.parts import STATIC, head, theme
 
@@ -90,12 +92,18 @@ class WebApp:
             "max_threads": THREADS,
             "strict_cors": True,
             "blocked_paths": [str(self.settings.data / name) for name in ("jobs", "inversions", "jobs.sqlite")],
-            "app_kwargs": {"middleware": [self.guard()], "docs_url": None, "redoc_url": None},
+            "app_kwargs": {"middleware": [*self.monitors(), self.guard()], "docs_url": None, "redoc_url": None},
             "footer_links": ["api"],
             "theme": theme(),
             "head": head(),
             "favicon_path": STATIC / "favicon.svg",
         }
+
+    def monitors(self) -> list[Middleware]:
+        """What answers before the guard does."""
+        if self.settings.metrics == "off":
+            return []
+        return [Middleware(MetricsPage, metrics=Metrics(self.service), network=self.network)]
 
     def guard(self) -> Middleware:
         """The guard of this app. The page posts its unqueued events to `run/predict` and names them by number."""
@@ -106,7 +114,8 @@ class WebApp:
             events=QueuedEvents(self.blocks),
             run_names=(DIRECT,),
             call_names=NAMES,
-            handlers=handlers(self.service, self.pace, self.desk.examples, self.bounds),
+            handlers=handlers(self.service, self.pace, self.desk.examples, self.bounds)
+            | {"healthz": healthz(self.service)},
             framed_by=(HUGGING_FACE,) if self.settings.public_url.endswith(".hf.space") else (),
         )
 

@@ -114,7 +114,8 @@ def done(served):
 def test_health_tells_what_a_monitor_needs_and_no_more(served):
     answer = httpx.get(f"{served.url}/healthz")
     assert answer.status_code == 200
-    assert set(answer.json()) == {"ok", "worker", "queued", "accepting"}
+    assert set(answer.json()) == {"ok", "worker", "workers", "queued", "accepting"}
+    assert answer.json()["workers"] == [{"device": "device", "state": "idle"}]
     assert answer.headers["cache-control"] == "no-store"
 
 

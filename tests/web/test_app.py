@@ -1,14 +1,17 @@
 """How the app is launched, and what it keeps from whom."""
 
+import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from editor.jobs import JobService
+from editor.request import EditRequest
 from editor.settings import Settings
 from editor.web.app import WebApp
-from tests.web.serving import ENGINE, serving
+from tests.web.serving import ENGINE, SOURCE, TARGET, serving
 
 
 @pytest.fixture
@@ -47,6 +50,41 @@ def test_a_foreign_host_gets_the_page_and_its_own_link(tmp_path):
 def test_a_foreign_host_that_nobody_allowed_gets_a_sentence(served):
     answer = httpx.get(served.url, headers={"Host": "abc.example"})
     assert answer.status_code == 403 and "EDITOR_ALLOWED_HOSTS" in answer.json()["error"]
+
+
+def test_prometheus_is_told_only_where_that_is_set(served):
+    assert httpx.get(f"{served.url}/metrics").status_code == 404
+
+
+def test_prometheus_is_told_what_was_done(tmp_path):
+    pytest.importorskip("prometheus_client", reason="prometheus_client is not installed: run make setup")
+    with serving(tmp_path, metrics="on") as served:
+        request = EditRequest.from_preset("fast", source=SOURCE, targets=(TARGET, "it fails"), steps=4)
+        jobs = [
+            served.service.submit(served.clip, replace(request, targets=request.targets[:count]), "o" * 40)
+            for count in (1, 2)
+        ]
+        deadline = time.monotonic() + 120
+        while not all(served.service.view(job.id).state.final for job in jobs):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        answer = httpx.get(f"{served.url}/metrics")
+        foreign = httpx.get(f"{served.url}/metrics", headers={"Host": "abc.example"})
+    assert foreign.status_code == 403
+    assert answer.headers["content-type"].startswith("text/plain") and answer.headers["cache-control"] == "no-store"
+    told = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
+    figures = {
+        'recast_runs_total{how="done"}': 1.0,
+        'recast_runs_total{how="failed"}': 1.0,
+        'recast_jobs{state="running"}': 0.0,
+        'recast_device_busy{device="device"}': 0.0,
+        'recast_frames_total{kind="written"}': 16.0,
+    }
+    assert {name: float(told[name]) for name in figures} == figures
+    assert float(told['recast_device_seconds_total{device="device"}']) > 0
+    assert float(told["recast_unet_evaluations_total"]) == 4.0 * 4 * 16
+    assert float(told['recast_disk_bytes{what="jobs"}']) > 1000
+    assert "blue car" not in answer.text
 
 
 def test_fonts_come_from_the_visitors_own_machine(served):
