@@ -93,6 +93,11 @@ class EditResult:
 
 
 @dataclass(frozen=True)
+class Tick:
+    """Nothing new: a moment at which an edit can be stopped. There are hundreds in a denoising step."""
+
+
+@dataclass(frozen=True)
 class Finished:
     """The edit is complete: one result per target prompt, in the request's order."""
 
@@ -106,7 +111,7 @@ class Failed:
     message: str
 
 
-Event = Progress | Preview | Finished | Failed
+Event = Progress | Preview | Tick | Finished | Failed
 Emit = Callable[[Event], None]
 
 

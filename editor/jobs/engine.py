@@ -5,11 +5,13 @@ Torch is imported inside the functions, so it loads only in the process that com
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editor.console import quiet_libraries
-from editor.events import EditResult, Emit, Progress, Stage
+from editor.events import EditResult, Emit, Progress, Stage, Tick
 from editor.jobs.files import CLIP
 from editor.request import EditRequest
 from editor.settings import Settings
@@ -31,7 +33,24 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
 
     models = _load(request, settings, emit)
     cache = InversionCache(settings.data / "inversions", settings.cache_mb * 10**6)
-    return edit(job_dir / CLIP, request, models, job_dir / "result", emit, cache, normalised=True)
+    with stoppable(emit):
+        return edit(job_dir / CLIP, request, models, job_dir / "result", emit, cache, normalised=True)
+
+
+@contextmanager
+def stoppable(emit: Emit) -> Iterator[None]:
+    """Let every layer of every network that runs inside emit a `Tick` before it computes.
+
+    A step of many frames takes minutes on a CPU, and so does the autoencoder; a layer of them takes a moment.
+    """
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    tick = Tick()
+    handle = register_module_forward_pre_hook(lambda layer, inputs: emit(tick))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _load(request: EditRequest, settings: Settings, emit: Emit) -> "Models":

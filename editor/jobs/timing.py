@@ -13,8 +13,9 @@ class Timing:
     """A server not heard of for this long has lost its running job."""
     poll: float = 0.5
     """Between two looks for a waiting job when nobody wakes the runner (a job handed in by another server)."""
-    grace: float = 20.0
-    """Time that a running edit has to honour a stop before its worker is killed; a step on a CPU can be long."""
+    grace: float = 1.5
+    """Time that a running edit has to honour a stop before its worker is killed: whoever pressed Stop sees it stop
+    within two seconds. An edit looks at every layer of a network; what takes longer is loading, or one huge layer."""
     shutdown: float = 8.0
     """Most time that `JobService.stop` waits for the running edit to be handed back."""
     beat: float = 1.0

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from editor.events import Cancelled, EditError, Preview, Progress
+from editor.events import Cancelled, EditError, Preview, Progress, Stage, Tick
 from editor.jobs import engine, files
 from editor.media import ffmpeg_path, normalise
 from editor.request import EditRequest
@@ -73,6 +73,54 @@ def test_a_cancel_leaves_no_result(checkpoint, job_dir, tmp_path):
     with pytest.raises(Cancelled):
         engine.run(job_dir, asked(checkpoint), settings_in(tmp_path, device="cpu"), emit)
     assert [p for p in job_dir.rglob("*") if p.is_file()] == [job_dir / files.CLIP]
+
+
+def test_every_layer_is_a_moment_to_stop():
+    """Was: a stop waited for the end of the step, or of the autoencoder, up to 20 s until the worker was killed."""
+    import torch
+
+    layers = torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(5)))
+    heard = []
+
+    def emit(event):
+        heard.append(event)
+        if len(heard) == 4:
+            raise Cancelled
+
+    with pytest.raises(Cancelled), engine.stoppable(emit):
+        layers(torch.zeros(1, 2))
+    assert heard == [Tick()] * 4
+    layers(torch.zeros(1, 2))
+    assert len(heard) == 4, "nothing is left behind"
+
+
+def test_a_stop_inside_a_step_leaves_the_model_as_it_was(checkpoint, job_dir, tmp_path):
+    settings, request = settings_in(tmp_path, device="cpu"), asked(checkpoint, targets=("a blue car",))
+    ticks = []
+
+    def emit(event):
+        if isinstance(event, Progress) and event.stage is Stage.EDIT:
+            ticks.append(event)
+        if ticks and isinstance(event, Tick):
+            ticks.append(event)
+            if len(ticks) > 40:  # deep in the first step
+                raise Cancelled
+
+    with pytest.raises(Cancelled):
+        engine.run(job_dir, request, settings, emit)
+    assert sum(isinstance(event, Progress) for event in ticks) == 1
+    (after,) = engine.run(job_dir, request, settings, lambda event: None)
+    engine._warm.clear()
+    frames = [result.edited.read_bytes() for result in (after, *fresh(job_dir, request, settings))]
+    assert frames[0] == frames[1]
+
+
+def fresh(job_dir, request, settings):
+    """The same edit with a model that was loaded for it."""
+    other = job_dir.parent / "run-2"
+    other.mkdir()
+    (other / files.CLIP).write_bytes((job_dir / files.CLIP).read_bytes())
+    return engine.run(other, request, settings, lambda event: None)
 
 
 def test_an_unknown_model_is_said_and_nothing_stays_warm(job_dir, tmp_path):
