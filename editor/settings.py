@@ -39,6 +39,9 @@ class Settings:
         "Devices that compute, one worker process each, comma-separated: auto (every CUDA device), cuda:0, mps, or "
         "cpu:2 for two workers on the processor; empty for the one that EDITOR_DEVICE chooses.",
     )
+    executor: str = setting("process", "What computes: worker processes, or a Ray cluster.", ("process", "ray"))
+    ray_address: str = setting("auto", "Address of the Ray cluster's head; auto: the cluster of this machine.")
+    ray_cpus: int = setting(4, "Processor cores of one worker on a Ray node without a GPU.")
     dtype: str = setting(
         "auto", "Precision of the UNet; auto: half on CUDA, else full.", ("auto", "float16", "bfloat16", "float32")
     )

@@ -9,6 +9,7 @@ import logging
 import secrets
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,11 @@ class Claims:
         self.lease = lease
         self.server = secrets.token_hex(8)
 
-    def take(self, slot: str) -> Claim | None:
+    def take(self, slot: str, leave: Callable[[dict[str, Any]], bool] = lambda request: False) -> Claim | None:
         """The next waiting job, now running under this server; None when there is none or the slot is taken.
 
-        A slot is one device. At most one job runs per slot, whichever server asks.
+        A slot is one device. At most one job runs per slot, whichever server asks. `leave` is asked with the request
+        whether it is better left for another slot, for this time.
         """
         now = time.time()
         with self.database.transaction() as db:
@@ -61,7 +63,7 @@ class Claims:
             row = db.execute(
                 "SELECT id, runs, request FROM jobs WHERE state = 'queued' AND ready = 1 ORDER BY turn, seq LIMIT 1"
             ).fetchone()
-            if row is None:
+            if row is None or leave(json.loads(row["request"])):
                 return None
             db.execute(
                 "UPDATE jobs SET state = 'running', server = ?, slot = ?, lease = ?, runs = runs + 1, started = ?,"

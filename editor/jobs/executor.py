@@ -44,6 +44,8 @@ class Ending(Enum):
     """It honoured the stop signal, or was killed because it did not."""
     LOST = "lost"
     """The worker ended without a word."""
+    ABSENT = "absent"
+    """The device was not there, so nothing was begun."""
 
 
 @dataclass(frozen=True)

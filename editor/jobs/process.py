@@ -32,8 +32,7 @@ class ProcessExecutor:
 
     def __init__(self, engine: str, settings: Settings, timing: Timing) -> None:
         self._posts = {
-            device.slot: Post(Setup(engine, _own(settings, device), timing.beat, timing.preview), device.env)
-            for device in devices(settings)
+            device.slot: Post(Setup(engine, _own(settings, device), timing), device.env) for device in devices(settings)
         }
         self._timing = timing
 
@@ -127,13 +126,7 @@ class Worker:
         self._heard = time.monotonic()
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._killing = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "editor.jobs.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path), **env},
-            start_new_session=True,  # Ctrl-C in a terminal is for the server; and kill() reaches the worker's children
-        )
+        self._process = module_process("editor.jobs.worker", env)
         log.debug("started worker process %d", self._process.pid)
         threading.Thread(target=self._read, daemon=True).start()
         self.send(setup)
@@ -182,6 +175,17 @@ class Worker:
                 self._inbox.put(message)
         self.gone.set()
         self._inbox.put(None)
+
+
+def module_process(module: str, env: Mapping[str, str] | None = None) -> subprocess.Popen:
+    """A fresh Python that runs a module of ours, with pipes to speak through."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path), **(env or {})},
+        start_new_session=True,  # Ctrl-C in a terminal is for the server; and kill() reaches the worker's children
+    )
 
 
 def _kill_group(process: subprocess.Popen) -> None:

@@ -1,11 +1,13 @@
 """Takes waiting jobs to the executor, one per slot, and records how they ended."""
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from editor.events import EditError, EditResult
 from editor.jobs import files
@@ -43,6 +45,8 @@ class Runner:
         self._leaving = threading.Event()
         self._wake = threading.Event()
         self._watches: dict[str, Watch] = {}
+        self._loaded: dict[str, str] = {}
+        """Slot -> the model of its last job, as `_model` names it."""
         self._keeper = threading.Thread(target=self._keep, daemon=True)
 
     def start(self) -> None:
@@ -76,7 +80,7 @@ class Runner:
 
     def run_next(self, slot: str) -> bool:
         """Run the first waiting job on `slot`, to its end. False when there is none or the slot is taken."""
-        claim = self.claims.take(slot)
+        claim = self.claims.take(slot, lambda request: self._warmer_elsewhere(slot, request))
         if claim is None:
             return False
         watch = Watch(self.claims, claim, self.timing.tick, self.settings.job_seconds)
@@ -88,6 +92,12 @@ class Runner:
         finally:
             del self._watches[slot]
         return True
+
+    def _warmer_elsewhere(self, slot: str, request: dict[str, Any]) -> bool:
+        """Whether another device, which waits as well, has the request's model loaded and this one has not."""
+        key = _model(request)
+        idle = [other for other in self.executor.slots if other not in self._watches]
+        return self._loaded.get(slot) != key and any(self._loaded.get(other) == key for other in idle)
 
     def _keep(self) -> None:
         """Thread: see that every slot is served."""
@@ -120,6 +130,7 @@ class Runner:
             with watch:
                 outcome = self._execute(slot, claim, watch)
             how = self._settle(claim, outcome, watch.reason)
+            self._loaded[slot] = "" if how in ("lost", "returned") else _model(claim.request)
             self._tell(Ended(how, slot, time.monotonic() - began, outcome.results))
         finally:
             files.close_run(folder, keep=how == "done")
@@ -154,7 +165,7 @@ class Runner:
         if reason is Reason.CANCEL:
             self.claims.cancelled(claim)
             return "cancelled"
-        if reason is Reason.SHUTDOWN:
+        if reason is Reason.SHUTDOWN or (outcome.ending is Ending.ABSENT and reason is None):
             self.claims.hand_back(claim)
             return "returned"
         if reason is Reason.LIMIT or outcome.ending is Ending.FAILED:
@@ -164,6 +175,11 @@ class Runner:
         log.warning("job %s, run %d: %s", claim.job_id, claim.run, outcome.message)
         self.claims.lose(claim)
         return "lost"
+
+
+def _model(request: dict[str, Any]) -> str:
+    """All that is loaded for a request, as one text."""
+    return json.dumps([request.get(name) for name in ("model", "vae", "loras")], sort_keys=True)
 
 
 def _complete(results: tuple[EditResult, ...], folder: Path) -> bool:

@@ -18,6 +18,7 @@ from typing import Self
 from editor.events import EditError, EditResult
 from editor.jobs import files
 from editor.jobs.claims import Claims
+from editor.jobs.cluster import RayExecutor
 from editor.jobs.executor import Executor, Pulse
 from editor.jobs.intake import Intake, as_allowed, check_disk, check_owner, check_request
 from editor.jobs.janitor import Janitor
@@ -62,7 +63,7 @@ class JobService:
         self.settings = settings
         self.timing = timing or Timing()
         files.prepare(settings.data)
-        self.executor = executor or ProcessExecutor(engine, settings, self.timing)
+        self.executor = executor or _executor(engine, settings, self.timing)
         self.store = Store(settings.data, devices=lambda: len(self.executor.slots))
         self.intake = Intake(settings)
         self.runner = Runner(Claims(self.store, self.timing.lease), self.executor, settings, self.timing)
@@ -194,6 +195,11 @@ class JobService:
         working = "busy" if self.runner.busy(pulse.slot) else "idle"
         state = "stopped" if not self.runner.alive() else "silent" if silent else working
         return WorkerHealth(pulse.slot, state, pulse.age)
+
+
+def _executor(engine: str, settings: Settings, timing: Timing) -> Executor:
+    """What `EDITOR_EXECUTOR` names."""
+    return (RayExecutor if settings.executor == "ray" else ProcessExecutor)(engine, settings, timing)
 
 
 def stop_on_sigterm(service: JobService) -> None:

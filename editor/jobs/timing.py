@@ -22,6 +22,14 @@ class Timing:
     """Between two heartbeats of the worker process."""
     silence: float = 120.0
     """A worker without heartbeat for this long is taken for hung. Loading big libraries can hold it for a while."""
+    news: float = 0.2
+    """Between two looks at a worker on another machine; what it said in between is overtaken and never sent."""
+    scout: float = 2.0
+    """Between two looks at which machines a cluster has."""
+    rest: float = 10.0
+    """Time for which a machine that lost its worker gets no job: as long as a cluster may take to notice its end."""
+    begin: float = 60.0
+    """Time that a worker on another machine has to start."""
     preview: float = 1.0
     """Least time between two previews: they are files."""
     follow: float = 0.5

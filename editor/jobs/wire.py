@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from editor.events import Progress
 from editor.jobs.executor import Outcome, PreviewSaved, Task
+from editor.jobs.timing import Timing
 from editor.settings import Settings
 
 
@@ -21,8 +22,7 @@ class Setup:
 
     engine: str
     settings: Settings
-    beat: float
-    preview: float
+    timing: Timing
 
 
 @dataclass(frozen=True)

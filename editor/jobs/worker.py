@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from editor.console import log_to_terminal
 from editor.jobs.perform import Performer
+from editor.jobs.remote import RemotePerformer
 from editor.jobs.wire import Beat, Message, Run, Setup, Stop, decode, encode
 
 
@@ -82,13 +83,20 @@ def private_pipes() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(incoming, "rb"), os.fdopen(outgoing, "wb")
 
 
+def performer_for(setup: Setup) -> Performer | RemotePerformer:
+    """What computes here, or has it computed elsewhere."""
+    if setup.settings.executor == "ray":
+        return RemotePerformer(setup)
+    return Performer(setup.engine, setup.settings, setup.timing.preview)
+
+
 def main() -> None:
     """Serve until the server closes the pipe."""
     line = Line(*private_pipes())
     setup = line.setup()
     log_to_terminal("worker", setup.settings.log)
-    performer = Performer(setup.engine, setup.settings, setup.preview)
-    threading.Thread(target=line.beat, args=(setup.beat,), daemon=True).start()
+    performer = performer_for(setup)
+    threading.Thread(target=line.beat, args=(setup.timing.beat,), daemon=True).start()
     threading.Thread(target=line.listen, daemon=True).start()
     while True:
         run = line.runs.get()

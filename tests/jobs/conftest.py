@@ -54,10 +54,20 @@ class CopiedClips:
         return self.normalise(other, clip, request)
 
 
+class NamedClips(CopiedClips):
+    """The clip is the job's id, so that an engine on another machine knows whose it is."""
+
+    def normalise(self, raw: Path, clip: Path, request: EditRequest) -> int:
+        clip.parent.mkdir(exist_ok=True)
+        clip.write_text(clip.parent.name)
+        return 8
+
+
 class House:
-    """Services on one store, and short words for what tests do with them."""
+    """Services on one store, and short words for what tests do with them. `afar`: engines are on other machines."""
 
     def __init__(self, folder: Path) -> None:
+        self.afar = False
         self.data = folder / "data"
         self.raw = folder / "upload.mp4"
         self.raw.write_bytes(b"not empty")
@@ -65,10 +75,10 @@ class House:
         self._servers: list[subprocess.Popen] = []
         self._addresses = itertools.count()
 
-    def service(self, executor: Executor | None = None, timing: Timing = QUICK, **settings: Any) -> JobService:
+    def service(self, made: Executor | None = None, timing: Timing = QUICK, **settings: Any) -> JobService:
         """A service that is not started."""
-        service = JobService(settings_in(self.data, **settings), ENGINE, executor, timing)
-        service.intake = CopiedClips()
+        service = JobService(settings_in(self.data, **settings), ENGINE, made, timing)
+        service.intake = NamedClips() if self.afar else CopiedClips()
         self._services.append(service)
         return service
 
@@ -86,6 +96,7 @@ class House:
 
     def submit(self, service: JobService, source: str = "steps=3", owner: str | None = None, **values: Any) -> JobView:
         address = values.pop("address", f"10.0.0.{next(self._addresses)}")
+        source += f" data={self.data}" if self.afar else ""
         return service.submit(self.raw, asking(source, **values), owner or new_secret(), address)
 
     def open_gate(self) -> None:

@@ -1,7 +1,8 @@
 """An engine without a model. What it does is written in the request's source prompt, as words:
 
 `steps=8` emits so many steps, `at=decode` calls them another stage than `edit`; `gate` waits
-in every step, stoppable, until the file `<data>/gate` exists;
+in every step, stoppable, until the file `<data>/gate` exists; `big=9` writes so many megabytes; `data=/path` is where
+`<data>` is, for engines on another machine;
 `crash`, `crash-once`, `hang`, `freeze`, `freeze-once`, `noise`, `raise`, `refuse`, `memory`, `nothing` and `outside`
 misbehave.
 It writes down when it begins and ends in `<data>/device.log`, and OVERLAP if somebody else was on the device.
@@ -28,13 +29,14 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
     steps = next((int(word[6:]) for word in words if word.startswith("steps=")), 3)
     stage = next((Stage(word[3:]) for word in words if word.startswith("at=")), Stage.EDIT)
     assert (job_dir / "clip.mp4").is_file()
-    mark = OnDevice(settings, job_dir)
+    data = next((Path(word[5:]) for word in words if word.startswith("data=")), settings.data)
+    mark = OnDevice(data, settings.devices, job_dir)
     try:
         for step in range(steps):
             emit(Progress(stage, step, steps, float(steps - step), "Editing."))
             emit(Preview(0, step, steps, SMALL, SMALL + step))
-            misbehave(words, settings.data)
-            while "gate" in words and not (settings.data / "gate").exists():
+            misbehave(words, data)
+            while "gate" in words and not (data / "gate").exists():
                 emit(Progress(stage, step, steps, float(steps - step), "Editing."))
                 time.sleep(0.02)
         emit(Progress(Stage.WRITE, 1, 1))
@@ -42,8 +44,9 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
         mark.leave()
     if "nothing" in words:
         return ()
-    folder = settings.data if "outside" in words else job_dir / "result"
-    return tuple(write(folder / str(i), target) for i, target in enumerate(request.targets))
+    folder = data if "outside" in words else job_dir / "result"
+    size = next((int(word[4:]) for word in words if word.startswith("big=")), 0)
+    return tuple(write(folder / str(i), target, size) for i, target in enumerate(request.targets))
 
 
 def misbehave(words: list[str], data: Path) -> None:
@@ -69,21 +72,24 @@ def misbehave(words: list[str], data: Path) -> None:
         raise MemoryError
 
 
-def write(folder: Path, target: str) -> EditResult:
+def write(folder: Path, target: str, megabytes: int) -> EditResult:
     folder.mkdir(parents=True, exist_ok=True)
     result = EditResult(target, folder, {"psnr": 30.5, "worker": os.getpid()})
     for name, path in result.files.items():
         path.write_text(json.dumps({"target": target, "name": name}))
+    if megabytes:
+        result.edited.write_bytes(os.urandom(2**20) * megabytes)
     return result
 
 
 class OnDevice:
     """Notices when two runs are on one device at the same time, in whatever processes."""
 
-    def __init__(self, settings: Settings, job_dir: Path) -> None:
-        self.log = settings.data / "device.log"
-        self.holder = settings.data / f"{''.join(settings.devices).replace(':', '-') or 'device'}.holder"
-        self.name = job_dir.parent.name
+    def __init__(self, data: Path, devices: tuple[str, ...], job_dir: Path) -> None:
+        self.log = data / "device.log"
+        self.holder = data / f"{''.join(devices).replace(':', '-') or 'device'}.holder"
+        clip = (job_dir / "clip.mp4").read_bytes()
+        self.name = clip.decode() if len(clip) == 32 else job_dir.parent.name
         if self.holder.exists() and alive(int(self.holder.read_text())):
             self.write("OVERLAP")
         self.holder.write_text(str(os.getpid()))

@@ -183,7 +183,7 @@ RESULT = EditResult(
 @pytest.mark.parametrize(
     "message",
     [
-        Setup("a:b", Settings(data=Path("/x/ü"), models=("demo", "b"), share=True, keep_hours=float("inf")), 1.0, 0.5),
+        Setup("a:b", Settings(data=Path("/x/ü"), models=("demo", "b"), share=True, keep_hours=float("inf")), QUICK),
         Run("device", Task(Path("/a/run-1"), Path("/a/p.webp"), asking(word_weights={"snow": 1.5}, end=2.5))),
         Stop(),
         Beat(),
