@@ -65,6 +65,7 @@ class Node:
         self._stopped = -1
         self._changed = threading.Condition()
         self._news = News()
+        self._idle = True
 
     def ready(self) -> bool:
         """Answers as soon as the worker has started."""
@@ -72,18 +73,21 @@ class Node:
 
     def run(self, number: int, clip: bytes, request: dict) -> Remains:
         """Compute run `number`. Its files stay until `clear`."""
-        self._news = News()
+        self._news, self._idle = News(), False
         folder = self._scratch / str(number)
         folder.mkdir()
         (folder / files.CLIP).write_bytes(clip)
         task = Task(folder, self._scratch / "preview.webp", EditRequest.from_dict(request))
         outcome = self._performer.run(self._slot, task, self._report, lambda: self._stopped == number)
+        with self._changed:
+            self._idle = True
+            self._changed.notify_all()
         return Remains(encode(outcome), str(folder), _sizes(outcome, folder))
 
     def news(self, seconds: float) -> News:
-        """What is new; waits up to `seconds` for it."""
+        """What is new; waits up to `seconds` for it, or for the end of the run."""
         with self._changed:
-            self._changed.wait_for(lambda: self._news != News(), seconds)
+            self._changed.wait_for(lambda: self._idle or self._news != News(), seconds)
             news, self._news = self._news, News()
         return news
 

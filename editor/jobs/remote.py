@@ -138,7 +138,7 @@ class RemotePerformer:
             if time.monotonic() - heard > self._timing.silence:
                 raise TimeoutError(f"silent for {self._timing.silence:g} s")
         remains: Remains = self._ray.get(running)
-        self._pass_on(self._ray.get(self._talk("news", 0.0)), task, report)
+        self._pass_on(self._ray.get(news), task, report)
         outcome = self._fetched(number, remains, task.folder)
         self._talk("clear", number)
         return outcome

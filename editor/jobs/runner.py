@@ -115,7 +115,8 @@ class Runner:
             try:
                 worked = self.run_next(slot)
             except Exception:
-                log.exception("the runner of %s failed; continuing", slot)
+                if not self._leaving.is_set():  # the store closes while a slot looks for work
+                    log.exception("the runner of %s failed; continuing", slot)
                 worked = False
             if not worked:
                 self._wake.wait(self.timing.poll)

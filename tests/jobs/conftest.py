@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from editor.settings import Settings
 
 ENGINE = "tests.jobs.fake_engine:run"
 QUICK = Timing(tick=0.05, poll=0.05, grace=2.0, beat=0.2, preview=0.0, follow=0.02)
+AFAR = replace(QUICK, news=0.05, scout=0.5, rest=1.0, grace=10.0)
+"""For workers on other machines: Ray's own processes take seconds to start on a busy one."""
 PATIENCE = 60.0
 """Seconds until a condition that must come true is given up; a busy machine starts a process in several."""
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,8 +106,8 @@ class House:
         """Let every run go on that waits at the gate."""
         (self.data / "gate").touch()
 
-    def close_gate(self) -> None:
-        (self.data / "gate").unlink()
+    def close_gate(self, missing_ok: bool = False) -> None:
+        (self.data / "gate").unlink(missing_ok)
 
     def on_device(self) -> list[tuple[str, str]]:
         """What the engine wrote down: (begin | end | OVERLAP, job id)."""
@@ -130,6 +133,29 @@ def house(tmp_path: Path) -> Iterator[House]:
     made = House(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Ray cluster of this machine: a head that computes nothing, and two nodes with one core each."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        patch.setenv("RAY_raylet_start_wait_time_s", "300")
+        patch.setenv("EDITOR_DATA", str(tmp_path_factory.mktemp("node")))
+        patch.setenv("PYTHONPATH", str(ROOT))
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": {"health_check_period_ms": 1000}}
+        made = Cluster(initialize_head=True, head_node_args=head)
+        for _ in range(2):
+            add_node(made)
+        yield made
+        made.shutdown()
+
+
+def add_node(cluster: Any, **more: Any) -> Any:
+    return cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20, **more)
 
 
 def state_is(service: JobService, job: JobView, state: JobState) -> Callable[[], JobView | None]:

@@ -3,6 +3,7 @@
 `steps=8` emits so many steps, `at=decode` calls them another stage than `edit`; `gate` waits
 in every step, stoppable, until the file `<data>/gate` exists; `big=9` writes so many megabytes; `data=/path` is where
 `<data>` is, for engines on another machine;
+`clock` sets the process's clock back by an hour;
 `crash`, `crash-once`, `hang`, `freeze`, `freeze-once`, `noise`, `raise`, `refuse`, `memory`, `nothing` and `outside`
 misbehave.
 It writes down when it begins and ends in `<data>/device.log`, and OVERLAP if somebody else was on the device.
@@ -34,7 +35,7 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
     try:
         for step in range(steps):
             emit(Progress(stage, step, steps, float(steps - step), "Editing."))
-            emit(Preview(0, step, steps, SMALL, SMALL + step))
+            emit(Preview(0, step, steps, SMALL, SMALL + step % 256))
             misbehave(words, data)
             while "gate" in words and not (data / "gate").exists():
                 emit(Progress(stage, step, steps, float(steps - step), "Editing."))
@@ -53,6 +54,9 @@ def misbehave(words: list[str], data: Path) -> None:
     if "crash" in words or ("crash-once" in words and not (data / "crashed").exists()):
         (data / "crashed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if "clock" in words:
+        hour_ago = time.time() - 3600
+        time.time = lambda: hour_ago
     if "noise" in words:
         os.write(1, b"libraries print what they like\n")
         sys.stdout.write("and so does Python\n")

@@ -10,7 +10,7 @@ from editor.events import EditError, Stage
 from editor.jobs import JobState, devices, new_secret
 from editor.jobs.devices import Device
 from editor.settings import Settings
-from tests.jobs.conftest import QUICK, ROOT, House, wait_for, wait_until
+from tests.jobs.conftest import AFAR, QUICK, House, wait_for, wait_until
 from tests.jobs.fake_engine import alive
 
 KINDS = {
@@ -20,8 +20,6 @@ KINDS = {
     "ray": {"executor": "ray", "ray_cpus": 1},
 }
 """Every executor, by the settings that choose it."""
-AFAR = dataclasses.replace(QUICK, news=0.05, scout=0.5, rest=1.0, grace=10.0)
-"""Ray's own processes take seconds to start on a busy machine."""
 
 
 @dataclasses.dataclass
@@ -45,27 +43,6 @@ def rig(request, house):
         house.afar = True
         settings = {**settings, "ray_address": request.getfixturevalue("cluster").address}
     return Rig(request.param, house, settings)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A cluster of this machine: a head that computes nothing, and two nodes with one core each."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        patch.setenv("EDITOR_DATA", str(tmp_path_factory.mktemp("node")))
-        patch.setenv("PYTHONPATH", str(ROOT))
-        from ray.cluster_utils import Cluster
-
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        for _ in range(2):
-            add_node(made)
-        yield made
-        made.shutdown()
-
-
-def add_node(cluster):
-    return cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
 
 
 def begun(house, job, times=1):
@@ -145,6 +122,19 @@ def test_two_jobs_never_on_one_device(rig):
         wait_until(service, job, JobState.DONE)
     assert not overlaps(rig.house)
     assert [rig.house.runs(job.id) for job in jobs] == [1] * 6
+
+
+def test_a_worker_killed_in_each_stage(house):
+    service = house.service().start()
+    for stage in Stage:
+        house.close_gate(missing_ok=True)
+        job = house.submit(service, f"at={stage} gate")
+        wait_for(lambda job=job, stage=stage: service.view(job.id).stage is stage)
+        os.kill(worker_of(service, job), signal.SIGKILL)
+        begun(house, job, 2)
+        house.open_gate()
+        assert wait_until(service, job, JobState.DONE).results[0].edited.is_file()
+    assert not overlaps(house)
 
 
 # --- several workers on one machine
