@@ -13,6 +13,8 @@ from typing import Any, Self
 from editor.events import EditError
 
 ROOT = Path(__file__).resolve().parent.parent
+LOAN = "120"
+"""Longest edit, in seconds, that a visitor's share of a Space's lent GPUs is asked for."""
 PRIVATE = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"
 """Networks that no visitor comes from."""
 
@@ -39,7 +41,11 @@ class Settings:
         "Devices that compute, one worker process each, comma-separated: auto (every CUDA device), cuda:0, mps, or "
         "cpu:2 for two workers on the processor; empty for the one that EDITOR_DEVICE chooses.",
     )
-    executor: str = setting("process", "What computes: worker processes, or a Ray cluster.", ("process", "ray"))
+    executor: str = setting(
+        "process",
+        "What computes: worker processes, a Ray cluster, or GPUs that Spaces lends.",
+        ("process", "ray", "zerogpu"),
+    )
     ray_address: str = setting("auto", "Address of the Ray cluster's head; auto: the cluster of this machine.")
     ray_cpus: int = setting(4, "Processor cores of one worker on a Ray node without a GPU.")
     dtype: str = setting(
@@ -82,12 +88,14 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
         """Read `EDITOR_*`; an unusable value raises `EditError` naming the variable and what is allowed.
 
-        On a Hugging Face Space, `host` and `public_url` follow from what the Space says of itself, unless set.
+        On a Hugging Face Space, `host`, `public_url` and others follow from what the Space says of itself, unless set.
         """
         env = os.environ if env is None else env
         if env.get("SPACE_HOST"):
             # Only the Space's own proxy reaches it, from a private network.
             space = {"HOST": "0.0.0.0", "PUBLIC_URL": f"https://{env['SPACE_HOST']}", "TRUSTED_PROXIES": PRIVATE}
+            if env.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"):
+                space |= {"EXECUTOR": "zerogpu", "JOB_SECONDS": LOAN}
             env = {**{variable(name): value for name, value in space.items()}, **env}
         values = {f.name: _parse(f, env[variable(f.name)]) for f in fields(cls) if env.get(variable(f.name), "") != ""}
         return cls(**values)

@@ -141,7 +141,7 @@ def test_requirements_are_pinned_and_complete():
     wanted |= {"starlette", "uvicorn", "fastapi", "pydantic"}
     runs, tests = _pins("requirements.txt"), _pins("requirements-dev.txt")
     assert wanted <= set(runs)
-    assert {"pytest", "pytest-xdist", "playwright", "ruff"} == set(tests)
+    assert {"pytest", "pytest-xdist", "playwright", "ruff", "spaces"} == set(tests)
 
 
 def test_everything_that_runs_is_locked_with_hashes():

@@ -9,7 +9,7 @@ import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,12 @@ class Claim:
     run: int
     request: dict[str, Any]
     """`EditRequest.to_dict()`, as it was stored: perhaps by an older version of this program."""
+    estimate: float | None = None
+    """Seconds that it is expected to take."""
+
+
+Leave = Callable[[str, dict[str, Any]], bool]
+"""leave(job id, request)"""
 
 
 class Claims:
@@ -49,28 +55,31 @@ class Claims:
         self.lease = lease
         self.server = secrets.token_hex(8)
 
-    def take(self, slot: str, leave: Callable[[dict[str, Any]], bool] = lambda request: False) -> Claim | None:
+    def take(
+        self, slot: str, leave: Leave = lambda job_id, request: False, among: Container[str] | None = None
+    ) -> Claim | None:
         """The next waiting job, now running under this server; None when there is none or the slot is taken.
 
-        A slot is one device. At most one job runs per slot, whichever server asks. `leave` is asked with the request
-        whether it is better left for another slot, for this time.
+        A slot is one device. At most one job runs per slot, whichever server asks. `leave` is asked whether
+        that job is better left to somebody else, for this time. `among`: no other jobs count.
         """
         now = time.time()
         with self.database.transaction() as db:
             _recover(db, now)
             if db.execute("SELECT 1 FROM jobs WHERE state = 'running' AND slot = ?", (slot,)).fetchone():
                 return None
-            row = db.execute(
-                "SELECT id, runs, request FROM jobs WHERE state = 'queued' AND ready = 1 ORDER BY turn, seq LIMIT 1"
-            ).fetchone()
-            if row is None or leave(json.loads(row["request"])):
+            waiting = db.execute(
+                "SELECT id, runs, request, estimate FROM jobs WHERE state = 'queued' AND ready = 1 ORDER BY turn, seq"
+            )
+            row = next((row for row in waiting if among is None or row["id"] in among), None)
+            if row is None or leave(row["id"], json.loads(row["request"])):
                 return None
             db.execute(
                 "UPDATE jobs SET state = 'running', server = ?, slot = ?, lease = ?, runs = runs + 1, started = ?,"
                 " stop = 0, stage = NULL, done = 0, total = 0, seconds_left = NULL WHERE id = ?",
                 (self.server, slot, now + self.lease, now, row["id"]),
             )
-        return Claim(row["id"], self.server, row["runs"] + 1, json.loads(row["request"]))
+        return Claim(row["id"], self.server, row["runs"] + 1, json.loads(row["request"]), row["estimate"])
 
     def tick(self, claim: Claim, progress: Progress | None, previews: int) -> bool | None:
         """Renew the lease and store how far the job is. Returns whether to stop it; None when the claim is lost.

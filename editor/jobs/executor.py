@@ -24,6 +24,8 @@ class Task:
     preview: Path
     """Where the latest preview is to be put, atomically."""
     request: EditRequest
+    seconds: float | None = None
+    """How long it is expected to take."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ Report = Callable[[Progress | PreviewSaved], None]
 
 class Executor(Protocol):
     """Computes tasks, one at a time per slot."""
+
+    lent: bool
+    """Whether the device is lent to the calling event only, so that every job is computed by an event of its visitor:
+    `JobService.compute`."""
 
     @property
     def slots(self) -> tuple[str, ...]:

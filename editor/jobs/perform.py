@@ -73,6 +73,7 @@ class InlineExecutor:
     It cannot be killed: a stop takes effect at the engine's next event, and a crash takes the server along.
     """
 
+    lent = False
     slots = (SINGLE,)
 
     def __init__(self, engine: str, settings: Settings, timing: Timing) -> None:

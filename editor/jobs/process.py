@@ -30,6 +30,8 @@ class ProcessExecutor:
     One that dies or falls silent takes the job it was computing with it, and no other.
     """
 
+    lent = False
+
     def __init__(self, engine: str, settings: Settings, timing: Timing) -> None:
         self._posts = {
             device.slot: Post(Setup(engine, _own(settings, device), timing), device.env) for device in devices(settings)

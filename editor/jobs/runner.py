@@ -45,6 +45,7 @@ class Runner:
         self._leaving = threading.Event()
         self._wake = threading.Event()
         self._watches: dict[str, Watch] = {}
+        self._attended: set[str] = set()
         self._loaded: dict[str, str] = {}
         """Slot -> the model of its last job, as `_model` names it."""
         self._keeper = threading.Thread(target=self._keep, daemon=True)
@@ -80,7 +81,22 @@ class Runner:
 
     def run_next(self, slot: str) -> bool:
         """Run the first waiting job on `slot`, to its end. False when there is none or the slot is taken."""
-        claim = self.claims.take(slot, lambda request: self._warmer_elsewhere(slot, request))
+        return self._run(slot, self.claims.take(slot, lambda _, request: self._warmer_elsewhere(slot, request)))
+
+    def run_in_turn(self, slot: str, job_id: str, waits: Callable[[], bool]) -> None:
+        """Run one job in the caller's thread when it is next among those that callers wait for; `waits` says whether it
+        still waits. Others, whose visitors have left, hold nobody up."""
+        self._attended.add(job_id)
+        try:
+            while waits() and not self._leaving.is_set():
+                claim = self.claims.take(slot, lambda first, _: first != job_id, self._attended)
+                if not self._run(slot, claim):
+                    self._leaving.wait(self.timing.poll)
+        finally:
+            self._attended.discard(job_id)
+
+    def _run(self, slot: str, claim: Claim | None) -> bool:
+        """Run a claimed job to its end. False where there is none."""
         if claim is None:
             return False
         watch = Watch(self.claims, claim, self.timing.tick, self.settings.job_seconds)
@@ -103,7 +119,7 @@ class Runner:
         """Thread: see that every slot is served."""
         serving: dict[str, threading.Thread] = {}
         while not self._leaving.is_set():
-            for slot in self.executor.slots:
+            for slot in () if self.executor.lent else self.executor.slots:
                 if slot not in serving or not serving[slot].is_alive():
                     serving[slot] = threading.Thread(target=self._serve, args=(slot,), daemon=True)
                     serving[slot].start()
@@ -147,7 +163,7 @@ class Runner:
         try:
             request = EditRequest.from_dict(claim.request)
             folder = files.open_run(self.settings.data, claim.job_id, claim.run)
-            task = Task(folder, files.preview(self.settings.data, claim.job_id), request)
+            task = Task(folder, files.preview(self.settings.data, claim.job_id), request, claim.estimate)
             outcome = self.executor.run(slot, task, watch.report, watch.stop)
         except EditError as error:  # a request stored by another version of this program
             return Outcome(Ending.FAILED, message=str(error))

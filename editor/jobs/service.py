@@ -22,11 +22,12 @@ from editor.jobs.cluster import RayExecutor
 from editor.jobs.executor import Executor, Pulse
 from editor.jobs.intake import Intake, as_allowed, check_disk, check_owner, check_request
 from editor.jobs.janitor import Janitor
+from editor.jobs.lent import LentExecutor
 from editor.jobs.process import ProcessExecutor
 from editor.jobs.runner import Runner
 from editor.jobs.store import Store
 from editor.jobs.timing import Timing
-from editor.jobs.view import Health, JobView, WorkerHealth
+from editor.jobs.view import Health, JobState, JobView, WorkerHealth
 from editor.request import EditRequest
 from editor.settings import Settings
 
@@ -136,6 +137,15 @@ class JobService:
         """The job as it is now. Raises `UnknownJob`."""
         return self.store.view(job_id, owner)
 
+    def compute(self, job_id: str) -> None:
+        """Compute a waiting job in this thread when it is its turn, and return when it does not wait any more.
+
+        Only where the executor's device is lent to the calling event; elsewhere it returns at once. Raises
+        `UnknownJob`.
+        """
+        if self.executor.lent:
+            self.runner.run_in_turn(self.executor.slots[0], job_id, lambda: self.view(job_id).state is JobState.QUEUED)
+
     async def follow(self, job_id: str, owner: str | None = None) -> AsyncIterator[JobView]:
         """Yield the job at once, then after every change, up to and including its final state. Raises `UnknownJob`.
 
@@ -199,7 +209,8 @@ class JobService:
 
 def _executor(engine: str, settings: Settings, timing: Timing) -> Executor:
     """What `EDITOR_EXECUTOR` names."""
-    return (RayExecutor if settings.executor == "ray" else ProcessExecutor)(engine, settings, timing)
+    kinds = {"process": ProcessExecutor, "ray": RayExecutor, "zerogpu": LentExecutor}
+    return kinds[settings.executor](engine, settings, timing)
 
 
 def stop_on_sigterm(service: JobService) -> None:

@@ -28,7 +28,8 @@ class Admission:
     def __call__(self, request: EditRequest, frames: int) -> float:
         """Seconds that `request` on `frames` frames will take. Raises `EditError` when it cannot finish here."""
         cost = self._pace.cost(request, frames)
-        left = None if self._pace.on_gpu else free_memory_gb()
+        elsewhere = self._pace.on_gpu or self._settings.executor != "process"
+        left = None if elsewhere else free_memory_gb()
         left = None if left is None else left / self._devices
         needed = self._pace.least_memory_gb(request, frames)
         if left is not None and needed > left:

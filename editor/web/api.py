@@ -3,6 +3,7 @@
 Jobs are named by the `job` of `submit`'s answer; the `owner` secret in it is needed to cancel, and never shown again.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -45,8 +46,12 @@ def add(desk: Desk) -> None:
         """Report a job's progress, at once and after every change, until it is final. Each answer has `state` (queued,
         running, done, failed, cancelled), `fraction` 0..1, `line` (a sentence), `left` (time) and `preview`."""
         with told():
+            # Where the device is lent to an event, this is the one; Spaces knows whose it is by the context.
+            computing = asyncio.create_task(asyncio.to_thread(service.compute, job)) if service.executor.lent else None
             async for view in service.follow(job):
                 yield _absolute(await run_in_threadpool(page_view, view), seen_address(request))
+            if computing is not None:
+                await computing
 
     def result(job: str, request: gr.Request) -> list[dict[str, Any]]:
         """The finished files of a job, one entry per target: `target`, and the addresses of `edited`, `side_by_side`,

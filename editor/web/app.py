@@ -182,6 +182,8 @@ class CopiedSessions(StateHolder):
 
 def _has_cuda(settings: Settings) -> bool:
     """Whether edits will probably run on an NVIDIA card; only the first guess of a duration depends on it."""
+    if settings.executor == "zerogpu":
+        return True
     asked = settings.devices or (settings.device,)
     present = "auto" in asked and Path("/proc/driver/nvidia/version").exists()
     return present or any(name.startswith("cuda") for name in asked)

@@ -150,6 +150,12 @@ class Clicks:
             job = self.desk.submit(chosen, build_request(form, chosen.interval), owner, network_address(request))
         return self._shown(job.id, owner, request), self.desk.history(owner), owner, replace(chosen, job=job.id)
 
+    def compute(self, shown: dict | None) -> None:
+        """The visitor's own waiting job is on the stage, and the device is lent to this event."""
+        if shown and shown.get("mine") and shown.get("job"):
+            with told():
+                self.desk.service.compute(str(shown["job"]))
+
     def stop(self, owner: str, event: gr.EventData, request: gr.Request) -> tuple:
         """Stop was pressed on the stage."""
         with told():

@@ -172,7 +172,7 @@ class Page:
 
     def _wire_job(self, blocks: gr.Blocks) -> None:
         do, shown = self.clicks, [self.stage, self.history]
-        gr.on(
+        submitted = gr.on(
             [self.run.click, self.source.submit, self.targets.submit],
             do.submit,
             [self.owner, self.chosen],
@@ -189,4 +189,7 @@ class Page:
             again.success(**self._picture).then(**self._describe)
         self.history.open(do.open, [self.owner], [self.stage], **EACH)
         self.history.remove(do.remove, [self.owner, self.stage], shown, **EACH)
-        blocks.load(do.load, [self.owner], [*shown, self.owner], **AT_ONCE)
+        opened = blocks.load(do.load, [self.owner], [*shown, self.owner], **AT_ONCE)
+        if self.desk.service.executor.lent:
+            for event in (submitted, opened):
+                event.success(do.compute, [self.stage], None, concurrency_limit=None, **QUIET)

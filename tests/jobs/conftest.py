@@ -4,6 +4,7 @@ import itertools
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -67,10 +68,13 @@ class NamedClips(CopiedClips):
 
 
 class House:
-    """Services on one store, and short words for what tests do with them. `afar`: engines are on other machines."""
+    """Services on one store, and short words for what tests do with them.
+
+    `afar`: engines are on other machines; `lent`: devices are lent to events.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.afar = False
+        self.afar = self.lent = False
         self.data = folder / "data"
         self.raw = folder / "upload.mp4"
         self.raw.write_bytes(b"not empty")
@@ -100,7 +104,14 @@ class House:
     def submit(self, service: JobService, source: str = "steps=3", owner: str | None = None, **values: Any) -> JobView:
         address = values.pop("address", f"10.0.0.{next(self._addresses)}")
         source += f" data={self.data}" if self.afar else ""
-        return service.submit(self.raw, asking(source, **values), owner or new_secret(), address)
+        job = service.submit(self.raw, asking(source, **values), owner or new_secret(), address)
+        self.visit(service, job)
+        return job
+
+    def visit(self, service: JobService, job: JobView) -> None:
+        """The event of the job's visitor, where devices are lent to such events."""
+        if self.lent:
+            threading.Thread(target=service.compute, args=(job.id,), daemon=True).start()
 
     def open_gate(self) -> None:
         """Let every run go on that waits at the gate."""

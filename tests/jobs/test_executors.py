@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import sys
 
 import pytest
 
@@ -18,6 +19,7 @@ KINDS = {
     "process": {},
     "processes": {"devices": ("cpu:2",)},
     "ray": {"executor": "ray", "ray_cpus": 1},
+    "zerogpu": {"executor": "zerogpu"},
 }
 """Every executor, by the settings that choose it."""
 
@@ -42,6 +44,9 @@ def rig(request, house):
     if request.param == "ray":
         house.afar = True
         settings = {**settings, "ray_address": request.getfixturevalue("cluster").address}
+    if request.param == "zerogpu":
+        pytest.importorskip("spaces", reason="spaces is not installed: pip install spaces")
+        house.lent = True
     return Rig(request.param, house, settings)
 
 
@@ -92,13 +97,15 @@ def test_restarted(rig):
     rig.house.open_gate()
     after.start()
     for job in (running, waiting):
+        rig.house.visit(after, job)  # where a device is lent to a visitor's event
+    for job in (running, waiting):
         wait_until(after, job, JobState.DONE)
     assert after.store.database.read("SELECT max(losses) AS n FROM jobs")[0]["n"] == 0, "nothing is held against them"
     assert not overlaps(rig.house)
 
 
 def test_lost(rig):
-    if rig.kind == "inline":
+    if rig.kind in ("inline", "zerogpu"):
         pytest.skip("computes in this process: a crash would end the tests as it would end the server")
     service = rig.service().start()
     once = rig.house.submit(service, "crash-once")
@@ -135,6 +142,69 @@ def test_a_worker_killed_in_each_stage(house):
         house.open_gate()
         assert wait_until(service, job, JobState.DONE).results[0].edited.is_file()
     assert not overlaps(house)
+
+
+# --- GPUs that are lent
+
+
+class Lender:
+    """Stands in for the `spaces` package where it lends GPUs: it asks for a time, and may refuse or break off."""
+
+    def __init__(self):
+        self.asked, self.trouble = [], None
+
+    def GPU(self, duration):
+        def decorate(function):
+            def lend(*arguments):
+                self.asked.append(duration(*arguments))
+                if self.trouble:
+                    raise self.trouble
+                yield from function(*arguments)
+
+            return lend
+
+        return decorate
+
+
+class GradioError(Exception):
+    def __init__(self, message):
+        self.message = message
+
+
+def test_a_loan_is_asked_for_as_long_as_the_edit_needs_and_a_refusal_is_told(house, monkeypatch):
+    lender = Lender()
+    monkeypatch.setitem(sys.modules, "spaces", lender)
+    house.lent = True
+    service = house.service(executor="zerogpu", job_seconds=100).start()
+    for seconds, asked in ((None, 100), (10.0, 45), (1000.0, 100)):
+        service.admit = lambda request, frames, seconds=seconds: seconds
+        wait_until(service, house.submit(service), JobState.DONE)
+        assert lender.asked.pop() == asked
+    lender.trouble = GradioError("You have exceeded your GPU quota (45s &gt; 9s left). <a href='x'>Log in</a>")
+    refused = wait_until(service, house.submit(service), JobState.FAILED)
+    assert refused.error == "You have exceeded your GPU quota (45s > 9s left). Log in"
+
+
+def test_lent_devices_serve_in_turn_those_whose_visitors_are_there(house, monkeypatch):
+    monkeypatch.setitem(sys.modules, "spaces", Lender())
+    service = house.service(executor="zerogpu").start()
+    gone = house.submit(service)
+    house.lent = True
+    ann = new_secret()
+    jobs = [house.submit(service, "gate", owner) for owner in (ann, ann, new_secret())]
+    begun(house, jobs[0])
+    house.open_gate()
+    for job in jobs:
+        wait_until(service, job, JobState.DONE)
+    assert [job for word, job in house.on_device() if word == "begin"] == [jobs[n].id for n in (0, 2, 1)]
+    assert service.view(gone.id).state is JobState.QUEUED, "nobody is there whose device it could be computed on"
+    assert not overlaps(house)
+
+
+def test_a_space_with_lent_gpus_is_noticed():
+    space = {"SPACE_HOST": "someone-recast.hf.space", "SPACES_ZERO_GPU": "true"}
+    assert (Settings.from_env(space).executor, Settings.from_env(space).job_seconds) == ("zerogpu", 120)
+    assert Settings.from_env({"SPACE_HOST": "someone-recast.hf.space"}).executor == "process"
 
 
 # --- several workers on one machine

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from gradio_client import Client, handle_file
 
 from editor.jobs import JobService
 from editor.request import EditRequest
@@ -85,6 +86,21 @@ def test_prometheus_is_told_what_was_done(tmp_path):
     assert float(told["recast_unet_evaluations_total"]) == 4.0 * 4 * 16
     assert float(told['recast_disk_bytes{what="jobs"}']) > 1000
     assert "blue car" not in answer.text
+
+
+def test_an_edit_runs_inside_its_visitors_event_where_devices_are_lent(tmp_path):
+    pytest.importorskip("spaces", reason="spaces is not installed: pip install spaces")
+    with serving(tmp_path, executor="zerogpu") as served:
+        client = Client(served.url, verbose=False)
+        answer = client.predict(
+            handle_file(str(served.clip)), SOURCE, [TARGET], "fast", {"steps": 4}, api_name="/submit"
+        )
+        assert served.service.view(answer["job"]).state == "queued", "nobody follows it yet"
+        seen = list(client.submit(answer["job"], api_name="/follow"))
+        assert seen[-1]["state"] == "done" and any(view["preview"] for view in seen)
+        assert httpx.get(f"{served.url}/healthz").json()["workers"] == [{"device": "zerogpu", "state": "idle"}]
+        events = served.app.blocks.get_config_file()["dependencies"]
+    assert sum(event["api_name"] == "compute" or event["api_name"].startswith("compute_") for event in events) == 2
 
 
 def test_fonts_come_from_the_visitors_own_machine(served):
