@@ -1,12 +1,19 @@
-"""What an edit costs: work in UNet evaluations, wall time against the bare UNet, peak memory, true shapes.
+"""What an edit costs: work in UNet evaluations, wall time against the bare UNet, peak memory, true shapes; and how many
+edits several workers finish.
 
 All figures are ratios or counts within one run, so that they mean the same on any machine.
 """
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-TOPICS = ("work", "speed", "memory", "shapes")
+from editor.events import EditError
+from editor.settings import ROOT
+
+TOPICS = ("work", "speed", "memory", "shapes", "scale")
 
 BOUNDS: dict[str, float] = {
     "presets.paper.unet_evaluations_per_frame": 504.0,
@@ -20,6 +27,7 @@ BOUNDS: dict[str, float] = {
     "memory_ratio.length": 1.2,
     "memory_ratio.wall": 1.1,
     "carrying.seconds": 0.15,
+    "scale.ray_overhead": 1.1,
 }
 """Figure -> the most it may be."""
 
@@ -39,7 +47,19 @@ def measure(say: Callable[[str], None], topics: Sequence[str] = TOPICS) -> dict[
         figures["memory_ratio"] = memory_ratio(say) | length_ratios(say)
     if "shapes" in topics:
         figures["shapes"] = run_true_shapes(say)
+    if "scale" in topics:
+        figures["scale"] = _scale(say)
     return figures
+
+
+def _scale(say: Callable[[str], None]) -> dict[str, Any]:
+    """Edits per minute on one and on two workers, measured by the job service in a process of its own."""
+    say("edits on one worker and on two")
+    command = [sys.executable, "-m", "editor.jobs.scale"]
+    outcome = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if outcome.returncode != 0:
+        raise EditError("The measuring process failed; its own words stand above.")
+    return json.loads(outcome.stdout)
 
 
 def table(figures: dict[str, Any]) -> str:

@@ -1,11 +1,9 @@
 """An engine without a model. What it does is written in the request's source prompt, as words:
 
-`steps=8` emits so many steps, `at=decode` calls them another stage than `edit`; `gate` waits
-in every step, stoppable, until the file `<data>/gate` exists; `big=9` writes so many megabytes; `data=/path` is where
-`<data>` is, for engines on another machine;
-`clock` sets the process's clock back by an hour;
-`crash`, `crash-once`, `hang`, `freeze`, `freeze-once`, `noise`, `raise`, `refuse`, `memory`, `nothing` and `outside`
-misbehave.
+`steps=8` emits so many steps, `at=decode` calls them another stage than `edit`, `pause=0.5` are seconds of each; `gate`
+waits in every step, stoppable, until the file `<data>/gate` exists; `big=9` writes so many megabytes; `data=/path` is
+where `<data>` is, for engines on another machine; `clock` sets the process's clock back by an hour; `crash`,
+`crash-once`, `hang`, `freeze`, `freeze-once`, `noise`, `raise`, `refuse`, `memory`, `nothing` and `outside` misbehave.
 It writes down when it begins and ends in `<data>/device.log`, and OVERLAP if somebody else was on the device.
 """
 
@@ -37,6 +35,7 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
             emit(Progress(stage, step, steps, float(steps - step), "Editing."))
             emit(Preview(0, step, steps, SMALL, SMALL + step % 256))
             misbehave(words, data)
+            time.sleep(sum(float(word[6:]) for word in words if word.startswith("pause=")))
             while "gate" in words and not (data / "gate").exists():
                 emit(Progress(stage, step, steps, float(steps - step), "Editing."))
                 time.sleep(0.02)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from editor.events import EditError, Stage
-from editor.jobs import JobState, devices, new_secret
+from editor.jobs import JobState, devices, new_secret, scale
 from editor.jobs.devices import Device
 from editor.settings import Settings
 from tests.jobs.conftest import AFAR, QUICK, House, wait_for, wait_until
@@ -304,3 +304,13 @@ def test_names_that_are_none(names):
 def test_a_device_is_named_once():
     with pytest.raises(EditError, match="cuda:0 more than once"):
         devices.devices(Settings(devices=("cuda:0", "cuda:0")))
+
+
+def test_what_two_workers_gain_is_measured(tmp_path, monkeypatch):
+    """With edits that only wait, so two workers finish twice as many."""
+    monkeypatch.setattr(scale, "find_spec", lambda name: None)
+    figures = scale.measure(tmp_path, jobs=4, engine="tests.web.fake_engine:run")
+    assert figures["ray"].startswith("not installed")
+    found = figures["process"]
+    assert found["ratio"] == found["jobs_per_minute_2_workers"] / found["jobs_per_minute_1_worker"] > 1.1
+    assert 0 < found["seconds_alone"] < 60

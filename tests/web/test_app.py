@@ -1,6 +1,8 @@
 """How the app is launched, and what it keeps from whom."""
 
+import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,11 +10,12 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from editor.jobs import JobService
+from editor.jobs import JobService, new_secret
 from editor.request import EditRequest
 from editor.settings import Settings
 from editor.web.app import WebApp
-from tests.web.serving import ENGINE, SOURCE, TARGET, serving
+from tests.jobs.conftest import House
+from tests.web.serving import ENGINE, SOURCE, TARGET, free_port, serving
 
 
 @pytest.fixture
@@ -101,6 +104,47 @@ def test_an_edit_runs_inside_its_visitors_event_where_devices_are_lent(tmp_path)
         assert httpx.get(f"{served.url}/healthz").json()["workers"] == [{"device": "zerogpu", "state": "idle"}]
         events = served.app.blocks.get_config_file()["dependencies"]
     assert sum(event["api_name"] == "compute" or event["api_name"].startswith("compute_") for event in events) == 2
+
+
+@pytest.mark.slow
+def test_two_hundred_edits_of_fifty_visitors(tmp_path):
+    """None lost, none twice, every visitor once a round; and the page answers while both devices work."""
+    house = House(tmp_path)
+    service = house.service(devices=("cpu:2",), queue_size=200, jobs_per_address=200)
+    service.settings = replace(service.settings, port=free_port())
+    app = WebApp(service, examples=house.data)
+    service.admit = lambda request, frames: None
+    url = app.launch(wait=False)
+    visitors = [new_secret() for _ in range(50)]
+
+    def ask(owner):
+        return [house.submit(service, "steps=5 pause=0.1", owner).id for _ in range(4)]
+
+    try:
+        with ThreadPoolExecutor(50) as crowd:
+            asked = dict(zip(visitors, crowd.map(ask, visitors), strict=True))
+        service.start()
+        jobs = {job: owner for owner, mine in asked.items() for job in mine}
+        assert len(jobs) == 200
+        answers, deadline = [], time.monotonic() + 900
+        while service.health().queued + service.health().running:
+            assert time.monotonic() < deadline
+            job = random.Random(len(answers)).choice(list(jobs))
+            for path in ("", "healthz", f"job/{job}/view.json"):
+                began = time.monotonic()
+                assert httpx.get(f"{url}{path}", timeout=30).status_code == 200
+                answers.append(time.monotonic() - began)
+        views = [service.view(job) for job in jobs]
+    finally:
+        app.blocks.close(verbose=False)
+        house.close()
+    assert {str(view.state) for view in views} == {"done"}
+    assert sorted(job for word, job in house.on_device() if word == "begin") == sorted(jobs), "each ran once"
+    order = [jobs[view.id] for view in sorted(views, key=lambda view: view.started)]
+    rounds = [set(order[n : n + 50]) for n in range(0, 200, 50)]
+    assert all(len(once) == 50 for once in rounds), "rotation"
+    assert {view.device for view in views} == {"cpu:0", "cpu:1"}
+    assert sorted(answers)[int(0.95 * len(answers))] < 1.0
 
 
 def test_fonts_come_from_the_visitors_own_machine(served):
