@@ -6,6 +6,7 @@ that edit. Subjects are sprites that are painted and scaled; their colours are u
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
+from zipfile import ZipFile
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from editor.demo.vocabulary import SUBJECTS, Scene
 from editor.events import EditError
 from editor.settings import ROOT
 
-SPRITES = ROOT / "assets" / "sprites"
+SPRITES = ROOT / "assets" / "sprites.zip"
 SPRITE_SIDE = 160  # pixels; more than any frame of the built-in model needs
 
 # Dark, base and light tone of every paint. Shading moves along this ramp, so a painted thing keeps its form.
@@ -36,7 +37,8 @@ def sprite(subject: str, color: str | None) -> np.ndarray:
 
     uint8 (SPRITE_SIDE, SPRITE_SIDE, 4).
     """
-    picture = Image.open(SPRITES / f"{subject}.webp").convert("RGBA")
+    with ZipFile(SPRITES) as sprites, sprites.open(f"{subject}.webp") as file:
+        picture = Image.open(file).convert("RGBA")
     picture = picture.crop(picture.getchannel("A").point(lambda a: 255 if a > 8 else 0).getbbox())
     scale = SPRITE_SIDE / max(picture.size)
     picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""Results on disk, a file of JSON lines per configuration with the edited frames beside, and whether two agree."""
+"""Results on disk, a file of JSON lines per preset with the edited frames beside, and whether two agree."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from editor.evaluation.configurations import OF_THE_CLIP, Configuration
 from editor.evaluation.metrics import METRICS
 from editor.evaluation.tasks import Task
 from editor.media.files import replacing
-from editor.request import EditRequest
+from editor.request import PRESETS, EditRequest
 
 COMMITTED = Path(__file__).parents[2] / "assets" / "evaluation"
 """The results that belong to the repository."""
@@ -79,14 +79,14 @@ def same_settings(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 SHARED = ("configuration", "model", "revision", "frames", "settings")
-"""Fields of a record that all tasks of a file have in common: its first line."""
+"""Fields of a record that all tasks of a configuration have in common: the line before them."""
 
 
 @dataclass(frozen=True)
 class Store:
     """Results in `folder/<configuration>.jsonl`: the `SHARED` fields, then a line per task with the others.
 
-    Frames are `.webp` strips under `pictures`. One process writes at a time.
+    What varies a preset, such as `balanced_without_blend`, follows it in the preset's file, in the same form. Frames are `.webp` strips under `pictures`. One process writes at a time.
     """
 
     folder: Path
@@ -94,27 +94,26 @@ class Store:
 
     def path(self, configuration: str) -> Path:
         """Where the records of a configuration are or will be."""
-        return self.folder / f"{configuration}.jsonl"
+        preset = configuration.partition("_")[0]
+        return self.folder / f"{preset if preset in PRESETS else configuration}.jsonl"
 
     def read(self, configuration: str) -> dict[str, Record]:
         """The records of one configuration by task; lines that cannot be read count as absent."""
-        try:
-            head, *lines = self.path(configuration).read_text(encoding="utf-8").splitlines()
-            shared = {name: json.loads(head)[name] for name in SHARED}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-        found = filter(None, (_record(shared, line) for line in lines))
-        return {record.task: record for record in found}
+        return _sections(self.path(configuration)).get(configuration, {})
 
     def put(self, records: Iterable[Record]) -> None:
         """Keep records of one configuration. Those that are there with other `SHARED` fields are dropped."""
         fresh = list(records)
         head = {name: rounded(getattr(fresh[0], name)) for name in SHARED}
-        kept = self.read(fresh[0].configuration)
-        kept = {task: known for task, known in kept.items() if all(getattr(known, n) == head[n] for n in SHARED)}
-        kept |= {record.task: record for record in fresh}
-        lines = [head, *(_own(kept[task]) for task in sorted(kept))]
         path = self.path(fresh[0].configuration)
+        sections = _sections(path)
+        kept = sections.get(fresh[0].configuration, {})
+        kept = {task: known for task, known in kept.items() if all(getattr(known, n) == head[n] for n in SHARED)}
+        sections[fresh[0].configuration] = kept | {record.task: record for record in fresh}
+        lines = []
+        for _, section in sorted(sections.items()):
+            found = [record for _, record in sorted(section.items())]
+            lines += [{name: rounded(getattr(found[0], name)) for name in SHARED}, *map(_own, found)] if found else []
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:  # a file that exists is whole, also after an interruption
             partial.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines), encoding="utf-8")
@@ -137,13 +136,39 @@ class Store:
 
     def __iter__(self) -> Iterator[Record]:
         for path in sorted(self.folder.glob("*.jsonl")):
-            yield from self.read(path.stem).values()
+            for section in _sections(path).values():
+                yield from section.values()
 
 
-def _record(shared: Mapping[str, Any], line: str) -> Record | None:
+def _sections(path: Path) -> dict[str, dict[str, Record]]:
+    """The records of a file by configuration and task; what cannot be read counts as absent."""
+    found: dict[str, dict[str, Record]] = {}
+    shared: dict[str, Any] | None = None
     try:
-        values = shared | json.loads(line)
-        return Record(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return {}
+    for line in lines:
+        values = _object(line)
+        if values is not None and set(values) == set(SHARED):
+            shared = values
+        record = _record(shared, values) if shared and values else None
+        if record is not None:
+            found.setdefault(record.configuration, {})[record.task] = record
+    return found
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _record(shared: Mapping[str, Any], own: Mapping[str, Any]) -> Record | None:
+    try:
+        return Record(**{k: tuple(v) if isinstance(v, list) else v for k, v in (shared | own).items()})
     except (ValueError, TypeError):
         return None
 
