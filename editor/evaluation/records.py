@@ -86,8 +86,8 @@ SHARED = ("configuration", "model", "revision", "frames", "settings")
 class Store:
     """Results in `folder/<configuration>.jsonl`: the `SHARED` fields, then a line per task with the others.
 
-    What varies a preset, such as `balanced_without_blend`, is in the preset's file, in the same form. Frames are `.webp`
-    strips under `pictures`. One process writes at a time.
+    What varies a preset, such as `balanced_without_blend`, is in the preset's file, in the same form. Frames are
+    `.webp` strips under `pictures`. One process writes at a time.
     """
 
     folder: Path
