@@ -13,9 +13,10 @@ from fnmatch import fnmatch
 
 import httpx
 import pytest
+import yaml
 
 from editor.diffusion.catalog import CATALOG
-from editor.settings import ROOT, Settings
+from editor.settings import ROOT, Settings, variable
 from tests.web.serving import free_port
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,6 +59,18 @@ def test_the_readme_lists_every_setting_with_its_default():
         assert row[2].startswith(f.metadata["help"])
         default = Settings.from_env({f"EDITOR_{f.name.upper()}": row[1] or ""})
         assert getattr(default, f.name) == getattr(Settings(), f.name) or f.name == "data"
+
+
+def test_the_clusters_examples_name_what_exists():
+    """They were not tried; but the settings, the program and the version of Ray in them are those of this project."""
+    deploy = ROOT / "assets" / "deploy"
+    pinned = re.search(r"^ray\[default\]==(\S+)$", (ROOT / "requirements-cluster.txt").read_text(), re.MULTILINE)[1]
+    for name in ("compose.yaml", "kuberay.yaml"):
+        text = (deploy / name).read_text(encoding="utf-8")
+        assert list(yaml.safe_load_all(text)) and pinned in text and "python app.py" in text
+        settings = {variable(f.name) for f in fields(Settings)}
+        assert set(re.findall(r"EDITOR_[A-Z_]+", text)) <= settings
+        assert "PYTHONPATH" in text, "nodes find the program there"
 
 
 def test_the_readmes_program_is_valid_python():
