@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _CHUNK = 4 * 2**20
 """Bytes of a file that travel at once: an object store is small beside a clip, and takes pieces as they are used up."""
 _LOOK = 0.1
+_ANSWER = 5.0
+"""Seconds in which an idle actor has to answer."""
 FULL = "The cluster has no room left for this edit. Please try again later, or tell whoever runs this page."
 _PREFIX = "node-"
 
@@ -67,7 +69,8 @@ class RemotePerformer:
         """Have `task` computed on the node of `slot`. Raises nothing: every end is an `Outcome`."""
         try:
             self._ray = self._ray or connect(self._setup.settings)
-            if self._actor is None:
+            if not self._answers():
+                self._drop()
                 self._actor = self._started(slot, stopped)
             return self._attended(task, report, stopped)
         except (_Absent, ConnectionError) as error:
@@ -85,6 +88,15 @@ class RemotePerformer:
         log.warning("the worker on the node was lost: %s", str(error).strip().splitlines()[0])
         self._drop()
         return Outcome(Ending.LOST, message=f"the worker on the node was lost ({type(error).__name__})")
+
+    def _answers(self) -> bool:
+        """Whether there is an actor from an earlier run: its node may have gone while it was idle."""
+        if self._actor is None:
+            return False
+        try:
+            return self._ray.get(self._actor.ready.remote(), timeout=_ANSWER)
+        except self._ray.exceptions.RayError:
+            return False
 
     def _started(self, slot: str, stopped: Callable[[], bool]) -> Any:  # noqa: ANN401 - an actor
         """A fresh actor on the slot's node. Raises `_Absent`."""

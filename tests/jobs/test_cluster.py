@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 
 from editor.events import EditError
-from editor.jobs import JobState, cluster, scout
+from editor.jobs import JobState, cluster, new_secret, scout
 from editor.jobs import node as node_module
 from editor.jobs.remote import slots_of
 from editor.jobs.service import JobService
 from editor.jobs.wire import Setup
 from editor.settings import ROOT, Settings
 from tests.jobs.conftest import AFAR, add_node, wait_for, wait_until
+from tests.jobs.fake_engine import alive
 
 
 @pytest.fixture
@@ -44,6 +45,39 @@ def test_bad_clocks_full_stores_and_slow_networks(house, serve):
     looks = (done.ended - done.started) / 2.0 + 2
     assert 1 <= done.preview_version <= looks, "of 400 previews the newest at each look, and none was waited for"
     assert done.created <= done.started <= done.ended, "times are the server's"
+
+
+def test_an_edit_that_does_not_hear_a_stop_is_ended_on_its_node(house, serve):
+    service = serve(grace=1.0)
+    owners = [new_secret() for _ in range(2)]
+    stuck = [house.submit(service, "hang", owner) for owner in owners]
+    for job, owner in zip(stuck, owners, strict=True):
+        wait_for(lambda job=job: house.runs(job.id))
+        service.cancel(job.id, owner)
+        wait_until(service, job, JobState.CANCELLED)
+    after = [house.submit(service, "steps=2") for _ in range(2)]
+    for job in after:
+        wait_until(service, job, JobState.DONE)
+    assert "OVERLAP" not in [word for word, _ in house.on_device()]
+
+
+def test_a_node_that_is_lost_while_idle_costs_no_job_its_run(house, serve, request):
+    nodes = request.getfixturevalue("cluster")
+    service = serve()
+    workers = {}
+    for job in [house.submit(service, "pause=0.5") for _ in range(2)]:  # both have their workers
+        done = wait_until(service, job, JobState.DONE)
+        workers[done.device] = done.results[0].summary["worker"]
+    lost = next(iter(nodes.worker_nodes))
+    nodes.remove_node(lost, allow_graceful=False)
+    wait_for(lambda: not alive(workers[slot_of(lost)]))
+    jobs = [house.submit(service, "steps=1") for _ in range(3)]
+    for job in jobs:
+        wait_until(service, job, JobState.DONE)
+    assert [house.runs(job.id) for job in jobs] == [1, 1, 1]
+    assert service.store.database.read("SELECT max(losses) AS n FROM jobs")[0]["n"] == 0
+    add_node(nodes)
+    wait_for(lambda: len(service.executor.slots) == 2)
 
 
 def test_nodes_that_come_and_go(house, serve, request):
