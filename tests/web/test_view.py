@@ -165,6 +165,18 @@ def test_one_sentence_says_what_is_going_on(changes, line):
     assert page_view(replace(RUNNING, **changes))["line"] == line
 
 
+@pytest.mark.parametrize(
+    ("changes", "rows"),
+    [
+        ({}, []),
+        ({"device": "device"}, [["Device", "this server, the only one"]]),
+        ({"device": "cuda:1", "devices": 4}, [["Device", "cuda:1, one of 4"]]),
+    ],
+)
+def test_the_device_is_named_among_the_details(changes, rows):
+    assert [row for row in page_view(replace(RUNNING, **changes))["settings"] if row[0] == "Device"] == rows
+
+
 def test_a_preview_has_a_new_address_for_new_content():
     first = replace(RUNNING, preview=Path("p.webp"), preview_version=1)
     assert page_view(first)["preview"] != page_view(replace(first, preview_version=2))["preview"]
