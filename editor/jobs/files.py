@@ -83,13 +83,6 @@ def close_run(folder: Path, keep: bool) -> None:
         remove(folder)
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Put `content` in place at once."""
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
 def share(source: Path, target: Path) -> None:
     """The same bytes at a second place: a hard link, or a copy where the file system has none."""
     try:

@@ -12,11 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from editor.events import EditResult, is_disk_full
+from editor.events import DISK_FULL, EditError, EditResult, is_disk_full
 from editor.jobs import files
 from editor.jobs.executor import Ending, Outcome, Report, Task
 from editor.jobs.node import News, Node, Remains
 from editor.jobs.wire import Setup, decode, encode
+from editor.media.files import replacing
 from editor.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class RemotePerformer:
         known = self._ray.exceptions
         if isinstance(error, known.ObjectStoreFullError | known.OutOfDiskError) or is_disk_full(error):
             log.warning("a run found no room: %s", error)
-            return Outcome(Ending.FAILED, message=FULL)
+            return Outcome(Ending.FAILED, message=DISK_FULL if is_disk_full(error) else FULL)
         log.warning("the worker on the node was lost: %s", str(error).strip().splitlines()[0])
         self._drop()
         return Outcome(Ending.LOST, message=f"the worker on the node was lost ({type(error).__name__})")
@@ -159,7 +160,12 @@ class RemotePerformer:
         if news.progress:
             report(decode(news.progress))
         if news.preview and news.saved:
-            files.replace(task.preview, news.preview)
+            try:
+                with replacing(task.preview) as part:
+                    part.write_bytes(news.preview)
+            except (OSError, EditError):  # no edit fails for its preview
+                log.warning("could not write the preview %s", task.preview, exc_info=True)
+                return
             report(decode(news.saved))
 
     def _fetched(self, number: int, remains: Remains, folder: Path) -> Outcome:

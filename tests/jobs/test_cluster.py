@@ -1,6 +1,7 @@
 """A real Ray cluster on this machine, and what may happen to it. The contract itself is in `test_executors.py`."""
 
 import dataclasses
+import errno
 import shutil
 import time
 from types import SimpleNamespace
@@ -10,11 +11,12 @@ import pytest
 from editor.events import EditError
 from editor.jobs import JobState, cluster, new_secret, scout
 from editor.jobs import node as node_module
-from editor.jobs.remote import slots_of
+from editor.jobs.executor import Ending, Task
+from editor.jobs.remote import RemotePerformer, slots_of
 from editor.jobs.service import JobService
 from editor.jobs.wire import Setup
 from editor.settings import ROOT, Settings
-from tests.jobs.conftest import AFAR, add_node, wait_for, wait_until
+from tests.jobs.conftest import AFAR, add_node, asking, wait_for, wait_until
 from tests.jobs.fake_engine import alive
 
 
@@ -163,6 +165,42 @@ def test_the_slots_of_nodes():
         **{f"node-33333333:{n}": "3" * 40 for n in (0, 1)},
         "node-44444444:0": "4" * 40,
     }
+
+
+class NoRoom:
+    """Stands in for Ray where the object store is full."""
+
+    class exceptions:
+        RayError = ObjectStoreFullError = type("ObjectStoreFullError", (Exception,), {})
+        OutOfDiskError = type("OutOfDiskError", (Exception,), {})
+
+    def kill(self, actor):
+        raise AssertionError("the worker stays: it did nothing wrong")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (NoRoom.exceptions.ObjectStoreFullError(), "no room left"),
+        (NoRoom.exceptions.OutOfDiskError(), "no room left"),
+        (OSError(errno.ENOSPC, "full"), "The disk is full"),
+    ],
+)
+def test_where_there_is_no_room_the_edit_fails_with_a_sentence(tmp_path, monkeypatch, error, said):
+    (tmp_path / "clip.mp4").touch()
+    performer = RemotePerformer(Setup("", Settings(), AFAR))
+    performer._ray, performer._actor = NoRoom(), object()
+    monkeypatch.setattr(performer, "_answers", lambda: True)
+
+    def full(*told):
+        raise error
+
+    monkeypatch.setattr(performer, "_attended", full)
+    outcome = performer.run(
+        "node-a:0", Task(tmp_path, tmp_path / "p.webp", asking()), lambda event: None, lambda: False
+    )
+    assert outcome.ending is Ending.FAILED and said in outcome.message
+    assert performer._actor is not None
 
 
 def test_without_ray_the_way_to_it_is_said(tmp_path, monkeypatch):
