@@ -100,9 +100,12 @@ def psnr(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> float 
     The squared error (Huynh-Thu and Ghanbari 2008) is the mean over all frames, pixels and colours, or over the pixels
     of the boolean `mask`; None when the mask is empty.
     """
-    error = (a.astype(np.float64) - b) ** 2
-    chosen = error if mask is None else error[mask]
-    if not chosen.size:
+    total, count = 0.0, 0
+    for i in range(len(a)):  # a frame at a time: in float64 a long clip is large; sums of whole numbers stay exact
+        error = (a[i].astype(np.float64) - b[i]) ** 2
+        chosen = error if mask is None else error[mask[i]]
+        total, count = total + float(chosen.sum()), count + chosen.size
+    if not count:
         return None
-    mean = chosen.mean()
+    mean = total / count
     return EQUAL_PSNR if mean == 0 else float(min(EQUAL_PSNR, 10 * np.log10(255.0**2 / mean)))

@@ -13,7 +13,7 @@ from editor.method.branches import BACKWARD
 
 @dataclass(frozen=True)
 class SpatialLoss:
-    """The loss against `frames` (F, 3, H, W) in -1..1. Decodes `chunk` frames at a time to bound memory."""
+    """The loss against `frames` (F, 3, H, W) in -1..1, or uint8. Decodes `chunk` frames at a time to bound memory."""
 
     vae: AutoencoderKL
     frames: torch.Tensor
@@ -43,7 +43,8 @@ class SpatialLoss:
         for z, e, frames in zip(*(x.split(self.chunk) for x in (latents, eps, self.frames)), strict=True):
             clean = ((z - math.sqrt(1 - alpha_bar) * e) / math.sqrt(alpha_bar)).detach().requires_grad_(True)
             with torch.enable_grad():
-                loss = self(self.decode(clean), frames.to(clean)).sum()
+                wanted = frames.to(clean) if frames.is_floating_point() else frames.to(clean) / 127.5 - 1
+                loss = self(self.decode(clean), wanted).sum()
                 parts.append(torch.autograd.grad(loss, clean)[0] / math.sqrt(alpha_bar))
         return torch.cat(parts)
 

@@ -127,7 +127,7 @@ def _identity(session: Session, footage: Footage) -> dict[str, Any]:
     """
     request = session.request
     return {
-        "frames": hashlib.sha256(footage.frames.tobytes()).hexdigest(),
+        "frames": hashlib.sha256(np.ascontiguousarray(footage.frames)).hexdigest(),
         "size": [footage.fit.scaled, footage.fit.padded],
         "model": [session.models.revision, *session.models.additions],
         "clip_skip": request.clip_skip,

@@ -150,8 +150,8 @@ def _sample(
 
 
 def _spatial_loss(session: Session, footage: Footage, chunks: Chunks) -> SpatialLoss:
-    """The loss against the clip's frames, as pixels in -1..1."""
-    pixels = torch.from_numpy(footage.frames.copy()).permute(0, 3, 1, 2).to(session.models.device).float() / 127.5 - 1
+    """The loss against the clip's frames, which come to the device as they are needed."""
+    pixels = torch.from_numpy(footage.frames).permute(0, 3, 1, 2)
     request = session.request
     weights = request.spatial_pixel_weight, request.spatial_gradient_weight
     return SpatialLoss(session.models.vae, pixels, *weights, chunk=min(2, chunks.vae))
