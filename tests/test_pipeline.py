@@ -454,6 +454,14 @@ def test_memory_that_runs_out_halves_the_stage_until_it_fits(clip, models, tmp_p
     assert "memory ran out: at most 1 frames at a time from then on" in read(result)["notes"]
 
 
+def test_the_retry_of_an_edit_with_one_target_takes_smaller_windows(clip, models, tmp_path, scarce):
+    batches = scarce(most=6)  # two frames of source, guidance's base and target
+    (result,) = edit(clip, asked(), models, tmp_path)
+    assert max(batches) == 9 and max(batches[batches.index(9) + 1 :]) == 6
+    told = read(result)
+    assert told["window"] == 2 and "memory ran out: at most 2 frames at a time from then on" in told["notes"]
+
+
 def test_the_retry_of_the_edit_takes_fewer_targets_at_once(clip, models, tmp_path, scarce):
     (whole,) = edit(clip, asked(), models, tmp_path / "alone")
     batches = scarce(most=3 * FRAMES)  # source, guidance's base and one target still fit
