@@ -13,7 +13,7 @@ class Timing:
     """A server not heard of for this long has lost its running job."""
     poll: float = 0.5
     """Between two looks for a waiting job when nobody wakes the runner (a job handed in by another server)."""
-    grace: float = 1.5
+    grace: float = 1.2
     """Time that a running edit has to honour a stop before its worker is killed: whoever pressed Stop sees it stop
     within two seconds. An edit looks at every layer of a network; what takes longer is loading, or one huge layer."""
     shutdown: float = 8.0
