@@ -189,12 +189,12 @@ class _Run:
             return self.denoiser.eps(step, self._latents(rows), embeddings, edit)
         parts = []
         for passage in passages(self.windows):
-            frames = list(passage.frames)
-            part = replace(edit, frames=len(frames), passage=passage, watched=() if passage.leading else edit.watched)
-            eps = self.denoiser.eps(step, self._latents(rows, frames), embeddings, part)
+            frames, watched = len(passage.frames), () if passage.leading else edit.watched
+            part = replace(edit, frames=frames, passage=passage, watched=watched)
+            eps = self.denoiser.eps(step, self._latents(rows, passage.places), embeddings, part)
             if not passage.leading:
                 parts.append(eps)
-                self.on_frames(step, frames[-1] + 1)
+                self.on_frames(step, passage.frames[-1] + 1)
         return torch.cat(parts, dim=1)
 
     def _latents(self, rows: Rows, frames: Sequence[int] | slice = slice(None)) -> torch.Tensor:

@@ -87,6 +87,11 @@ class Passage:
     leading: bool = False
     outside: tuple[int, ...] = ()
 
+    @property
+    def places(self) -> slice | list[int]:
+        """The frames as an index: a slice where they are neighbours, which needs no copy."""
+        return list(self.frames) if self.leading else slice(self.frames[0], self.frames[-1] + 1)
+
     def first_and_previous(self, layer: Hashable, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Of `rows` (R, F, N, heads, d) the clip's first frame and the one before the first of them, (R, 1, ...) each.
 
