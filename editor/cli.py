@@ -15,6 +15,7 @@ from editor.console import ProgressBar, quiet_libraries
 from editor.events import EditError, EditResult
 from editor.flags import add_request_flags, numbers_lines, request_from
 from editor.machine.bench import TOPICS as BENCH_TOPICS
+from editor.manifest import read_settings
 from editor.settings import Settings
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -54,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     edit = commands.add_parser("edit", help="Edit a clip: one folder of results per --target.")
     edit.add_argument("clip", type=Path, help="The video file.")
     edit.add_argument("--out", type=Path, default=Path("results"), help="Folder for the results (default results).")
+    edit.add_argument(
+        "--like",
+        type=Path,
+        metavar="FILE",
+        help="Take the settings of an earlier edit: its manifest.json, edited.mp4 or GIF. Flags override them.",
+    )
     edit.add_argument("--check", action="store_true", help="Also measure how well the clip itself is reconstructed.")
     edit.add_argument("--json", action="store_true", help="Print one JSON object instead of lines.")
     edit.add_argument("--no-cache", action="store_true", help="Neither read nor store cached inversions.")
@@ -72,9 +79,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _edit(args: argparse.Namespace) -> int:
     """`python -m editor edit`: everything that can be refused cheaply is refused before torch is imported."""
-    request = request_from(args)
-    if not args.clip.is_file():
-        raise EditError(f"There is no file '{args.clip}'. Give the path of a video file.")
+    recalled = None if args.like is None else read_settings(existing(args.like))
+    for complaint in recalled.complaints if recalled else ():
+        print(f"{args.like}: {complaint}", file=sys.stderr)
+    request = request_from(args, recalled and recalled.request)
+    existing(args.clip)
     settings = Settings.from_env()
     quiet_libraries()
     from editor.diffusion.models import load_models
@@ -93,6 +102,13 @@ def _edit(args: argparse.Namespace) -> int:
     else:
         _print_lines(results)
     return 0
+
+
+def existing(path: Path) -> Path:
+    """`path`, if there is such a file. Raises `EditError`."""
+    if not path.is_file():
+        raise EditError(f"There is no file '{path}'. Give the path of a file.")
+    return path
 
 
 def _explain(args: argparse.Namespace) -> int:

@@ -4,8 +4,11 @@ import argparse
 import types
 from collections.abc import Mapping
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from editor.manifest import CHOICE, by_hand
+from editor.media.region import region_text
 from editor.request import PRESETS, EditRequest
 
 SINGULAR = {"targets": "target", "word_weights": "word_weight", "loras": "lora"}  # flags that are given once per value
@@ -20,14 +23,31 @@ def add_request_flags(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag(f.name), dest=f.name, default=None, **_argument(f))
 
 
-def request_from(args: argparse.Namespace) -> EditRequest:
-    """The validated request that the flags ask for. Raises `EditError` on a value outside its range."""
+def request_from(args: argparse.Namespace, like: EditRequest | None = None) -> EditRequest:
+    """The validated request that the flags ask for. Raises `EditError` on a value outside its range.
+
+    `like`: an earlier request whose values hold where no flag is given. A flag that chooses other numbers (preset,
+    model, family, strength) leaves of them only those that were set by hand.
+    """
     given = {f.name: getattr(args, f.name) for f in fields(EditRequest)}
-    preset = given.pop("preset") or EditRequest().preset
     for name in ("word_weights", "loras"):
         if given[name] is not None:
             given[name] = dict(given[name])
+    if given["region"]:
+        given["region"] = region_text(Path(given["region"]))
+    if like is not None:
+        given = _beside(like, given)
+    preset = given.pop("preset") or EditRequest().preset
     return EditRequest.from_preset(preset, **given).validated()
+
+
+def _beside(like: EditRequest, given: dict[str, Any]) -> dict[str, Any]:
+    """The flags that are given, and what `like` says beside them."""
+    flags = {name: value for name, value in given.items() if value is not None}
+    if not set(CHOICE) & set(flags):
+        return {**vars(like), **flags}
+    kept = {"preset": like.preset, "model": like.model, "strength": like.strength}
+    return {**kept, **by_hand(like), **flags}
 
 
 def numbers_lines(request: EditRequest) -> tuple[str, str]:
@@ -59,6 +79,8 @@ def _argument(f: Field) -> dict[str, Any]:
         if get_args(f.type)[-1] is Ellipsis:
             return {"action": "append", "metavar": "TEXT", "help": text}
         return {"type": float, "nargs": 2, "metavar": ("FROM", "TO"), "help": text}
+    if f.name == "region":
+        return {"metavar": "FILE", "help": text}
     choices = f.metadata["choices"]
     if choices:
         return {"choices": choices, "help": text}

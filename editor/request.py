@@ -13,6 +13,7 @@ from typing import Any, Self
 from editor.diffusion.catalog import family_of
 from editor.events import EditError
 from editor.media.clip import KEY_FPS, MOST
+from editor.media.region import region_mask
 from editor.options import check, option, quoted
 from editor.presets import COMMON as PRESETS
 from editor.presets import FAMILIES, STRENGTHS, depends_on_family, origin, preset_values
@@ -64,6 +65,10 @@ class EditRequest:
 
     start: float = option(0.0, "Where the edited interval begins, in seconds.", low=0.0, advanced=False)
     end: float | None = option(None, "Where it ends, in seconds; empty: the end of the clip.", low=0.0, advanced=False)
+    region: str = option(
+        "", "A picture, white where the edit may act; it is carried along the clip's motion.", advanced=False
+    )
+    region_at: float = option(0.0, "The second of the clip that it was painted on.", low=0.0, advanced=False)
     key_fps: float = option(
         KEY_FPS, "Keyframes per second: only they are edited, the rest follows the clip's motion.", low=0.1, high=30.0
     )
@@ -218,6 +223,8 @@ class EditRequest:
                 f"that, but subject_guidance is {self.subject_guidance:g} and setting_guidance is "
                 f"{self.setting_guidance:g}. Set both to 1, or inversion to pinned."
             )
+        if self.region:
+            region_mask(self.region)
         if self.end is not None and self.end <= self.start:
             raise EditError(f"The interval from {self.start:g} s to {self.end:g} s is empty: the end must come later.")
         return self

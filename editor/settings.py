@@ -34,6 +34,9 @@ class Settings:
     share: bool = setting(False, "Open a Gradio share link.")
     model: str = setting("demo", "Model selected by default.")
     models: tuple[str, ...] = setting(("demo",), "Models the page offers, comma-separated.")
+    captioner: str = setting(
+        "", "Image-to-text model of the Hub that suggests what a clip shows, for models other than the built-in one."
+    )
     loras: Path = setting(ROOT / "assets" / "loras", "Folder of the LoRA files that the page offers.")
     device: str = setting("auto", "Where the model runs.", ("auto", "cpu", "cuda", "mps"))
     devices: tuple[str, ...] = setting(

@@ -1,6 +1,7 @@
 """Untrusted bytes -> `Clip` -> playable files. No torch here.
 
-`normalise` is the only function that opens an upload; everything else reads what it wrote.
+`normalise` is the only function that decodes an upload; everything else reads what it wrote. `tag.read_tag` looks into
+an upload for the settings of an earlier edit, and decodes nothing.
 """
 
 from editor.media.clip import Clip, Interval, plan_interval, read_clip, read_thumbnails, spread_frames
@@ -8,7 +9,7 @@ from editor.media.compose import contact_sheet, filmstrip, psnr, side_by_side
 from editor.media.ffmpeg import ffmpeg_path
 from editor.media.normalise import normalise
 from editor.media.probe import Limits, Probe, probe
-from editor.media.write import AudioSpan, video_writer, write_poster, write_preview, write_video
+from editor.media.write import AudioSpan, video_gif, video_writer, write_poster, write_preview, write_video
 
 __all__ = [
     "AudioSpan",
@@ -27,6 +28,7 @@ __all__ = [
     "read_thumbnails",
     "side_by_side",
     "spread_frames",
+    "video_gif",
     "video_writer",
     "write_poster",
     "write_preview",

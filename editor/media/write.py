@@ -23,6 +23,9 @@ PREVIEW_FRAMES = 16
 PREVIEW_TRIES = ((256, 70), (256, 45), (256, 20), (192, 20), (128, 10), (96, 1))
 """Longer side of each half in pixels and WebP quality, tried in turn until the file is small enough."""
 
+GIF_TRIES = ((480, 12.5), (400, 12.5), (320, 10), (240, 10), (160, 5), (96, 2))
+"""Longer side in pixels and frames per second, tried in turn until the file is small enough."""
+
 
 @dataclass(frozen=True)
 class AudioSpan:
@@ -197,6 +200,28 @@ def _write_loop(left: np.ndarray, right: np.ndarray, path: Path, milliseconds: i
         method=2,
         format="WEBP",
     )
+
+
+def video_gif(path: Path, most: int) -> bytes:
+    """A video of ours as a GIF of at most `most` bytes that loops, as large and as smooth as `GIF_TRIES` allow.
+
+    Raises `EditError` when even the smallest is too large or the video cannot be read.
+    """
+    for side, fps in GIF_TRIES:
+        fitting = f"scale='if(gt(iw,ih),min({side},iw),-2)':'if(gt(iw,ih),-2,min({side},ih))':flags=lanczos"
+        colours = "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4"
+        made = run(
+            [
+                *("-loglevel", "error", *input_arguments(path, Limits())),
+                *("-filter_complex", f"[0:v]fps={fps},{fitting},{colours}", "-loop", "0", "-f", "gif", "pipe:1"),
+            ],
+            read=lambda stream: stream.read(most + 1),
+        )
+        if 0 < len(made.output) <= most:
+            if made.code != 0:
+                break
+            return made.output
+    raise EditError("This video cannot be made into a GIF that is small enough.")
 
 
 def fitted(frames: np.ndarray, side: int) -> tuple[int, int]:

@@ -20,7 +20,8 @@ class Blend:
     """Learns during a run where each edit acts, and keeps the rest of each target as the source is.
 
     `masks` has one boolean (F, h, w) per target, where the edit may act, None while nothing is localised. `kept` has
-    the same of the main thing, where it alone is held. `notes` says where the blend is off and why.
+    the same of the main thing, where it alone is held. `notes` says where the blend is off and why. `painted`, boolean
+    (F, h, w): where a person allowed the edits; outside it every target is the source on all steps.
     """
 
     def __init__(
@@ -29,14 +30,16 @@ class Blend:
         plans: Sequence[ControlPlan],
         request: EditRequest,
         size: tuple[int, int],
+        painted: torch.Tensor | None = None,
     ) -> None:
+        self.painted = painted
         self.plans = plans
         self.request = request
         self.region = seeks_region(request)
         self.start = window_steps((0.0, request.blend_start), request.steps).stop
         self.kept_until = window_steps((0.0, request.kept_window), request.steps).stop
-        self.masks: tuple[torch.Tensor | None, ...] = (None,) * len(plans)
-        self.kept = self.masks
+        self.found: tuple[torch.Tensor | None, ...] = (None,) * len(plans)
+        self.kept = self.found
         self.worded = [False] * len(plans)
         self.differences = Differences() if self.region == "difference" else None
         self.maps = None
@@ -51,6 +54,18 @@ class Blend:
         self.kept_maps = tuple(WordMaps(n, size, things) for n in kept_levels(unet, size)) if keeps else ()
 
     @property
+    def masks(self) -> tuple[torch.Tensor | None, ...]:
+        """For each target where it may act, boolean (F, h, w): where it was found to, within what was painted."""
+        return tuple(map(self._allowed, self.found))
+
+    def _allowed(self, mask: torch.Tensor | None) -> torch.Tensor | None:
+        """A mask within what was painted; all of that where they have nothing in common."""
+        if self.painted is None or mask is None:
+            return self.painted if mask is None else mask
+        both = mask & self.painted
+        return torch.where(both.any(), both, self.painted)
+
+    @property
     def gathered(self) -> tuple[WordMaps, ...]:
         """The maps that the layers fill."""
         return self.kept_maps if self.maps is None else (self.maps, *self.kept_maps)
@@ -58,7 +73,7 @@ class Blend:
     @property
     def notes(self) -> tuple[tuple[str, ...], ...]:
         """For each target the sentences on how its region was found, and on a blend that was asked for and is off."""
-        return tuple(map(self._note, self.plans, self.masks, self.kept, self.worded))
+        return tuple(map(self._note, self.plans, self.found, self.kept, self.worded))
 
     def watched(self, rows: Rows) -> tuple[tuple[int, str], ...]:
         """The rows whose attention maps are gathered, with the names they are kept under."""
@@ -81,11 +96,11 @@ class Blend:
         if self.region is None or step < self.start:
             return
         if step == self.start:
-            self.masks = tuple(self._found(j) for j in range(len(self.plans)))
+            self.found = tuple(self._found(j) for j in range(len(self.plans)))
             if self.region == "difference":
                 self.maps = None  # what fell back on them keeps what they showed
         else:
-            self.masks = tuple(self._moved(j) for j in range(len(self.plans)))
+            self.found = tuple(self._moved(j) for j in range(len(self.plans)))
         if step < self.kept_until:
             self.kept = tuple(self._kept_mask(j) for j in range(len(self.plans)))
         else:
@@ -93,19 +108,22 @@ class Blend:
 
     def mix(self, step: int, targets: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
         """The targets (M, F, C, h, w) with the source's latents (F, C, h, w) of the same level outside the masks."""
-        if not self.request.blend or step < self.start:
+        blends = self.request.blend and step >= self.start
+        if not blends and self.painted is None:
             return targets
         mixed = []
-        for target, mask, kept in zip(targets, self.masks, self.kept, strict=True):
-            if mask is None and kept is not None and step < self.kept_until:
+        for target, found, kept in zip(targets, self.found, self.kept, strict=True):
+            mask = found if blends else None
+            if blends and mask is None and kept is not None and step < self.kept_until:
                 mask = ~kept
+            mask = self._allowed(mask)
             mixed.append(target if mask is None else torch.where(mask[:, None], target, source))
         return torch.stack(mixed)
 
     def _kept_mask(self, index: int) -> torch.Tensor | None:
         """Where the main thing is that target `index` keeps, boolean (F, h, w); None while its region is localised."""
         plan = self.plans[index]
-        if self.masks[index] is not None or not keeps_main(self.request, plan):
+        if self.found[index] is not None or not keeps_main(self.request, plan):
             return None
         maps = [maps.words("source", plan.kept, widen=False) for maps in self.kept_maps]
         # what is kept is no larger than what counts as a region of its place
@@ -137,7 +155,7 @@ class Blend:
 
     def _moved(self, index: int) -> torch.Tensor | None:
         """The same a step later; what was not localised when the blend began stays off. Waits for no device."""
-        before = self.masks[index]
+        before = self.found[index]
         if before is None:
             return None
         if self.differences is None:

@@ -64,11 +64,13 @@ def sample_edit(
     null_text: NullText | None = None,
     spatial: SpatialLoss | None = None,
     windows: Sequence[Window] = (),
+    region: torch.Tensor | None = None,
     on_step: OnStep = unheard,
     on_frames: OnFrames = uncounted,
 ) -> Sampled:
     """Denoise one row per plan under the request's control; `on_step` gets the targets' guesses of the clean latents.
 
+    `region`: where a person allowed the edit, bool (F, h, w); outside it every target is the source, on all steps.
     `null_text` is needed with inversion null_text, `spatial` with a spatial weight. Frames pass the UNet in `windows`,
     by default all at once; `clip_norms` hold where they do. With `plans` = (source, source), blend and loss off, the
     result measures what the method loses. Raises `EditError` when the numbers overflow.
@@ -80,7 +82,9 @@ def sample_edit(
     if has_spatial_loss(request) and spatial is None:
         raise ValueError("a spatial weight needs spatial: the VAE and the original frames")
     denoiser = Denoiser(unet, schedule)
-    run = _Run(denoiser, trajectory, tuple(plans), conditioning, request, null_text, spatial, windows, on_frames)
+    run = _Run(
+        denoiser, trajectory, tuple(plans), conditioning, request, null_text, spatial, windows, region, on_frames
+    )
     frames, published = len(run.source), request.as_published and len(windows) <= 1
     processors = processors_for(unet, kernel, request.frame_attention, request.dense_layers)
     with attached(unet, processors), clip_norms(unet, frames, published):
@@ -110,6 +114,7 @@ class _Run:
         null_text: NullText | None,
         spatial: SpatialLoss | None,
         windows: Sequence[Window],
+        region: torch.Tensor | None,
         on_frames: OnFrames,
     ) -> None:
         self.denoiser = denoiser
@@ -133,7 +138,7 @@ class _Run:
         shares = [request.residual * plan.residual for plan in plans]
         self.residual = torch.tensor(shares, **like).view(-1, 1, 1, 1, 1)
         self.reads_level = coarse_level(denoiser.unet, request.self_attention_cells)
-        self.blend = Blend(denoiser.unet, plans, request, self.source.shape[-2:])
+        self.blend = Blend(denoiser.unet, plans, request, self.source.shape[-2:], region)
         self.vae_evaluations = 0.0
 
     def advance(self, step: int) -> torch.Tensor:

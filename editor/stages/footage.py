@@ -11,13 +11,15 @@ from editor.events import EditError
 from editor.media import AudioSpan, Clip, Limits, normalise, read_clip
 from editor.request import EditRequest
 from editor.stages.cache import file_digest
+from editor.stages.region import painted
 
 
 @dataclass(frozen=True)
 class Footage:
     """`frames` uint8 (K, h, w, 3) are the clip's keyframes at the model's size; `digest` is the SHA-256 of its file.
 
-    `cell`: pixels per latent cell along one axis.
+    `cell`: pixels per latent cell along one axis. `region`: where a person allowed the edit on each keyframe, bool
+    (K, h, w) at another size; None: anywhere.
     """
 
     clip: Clip
@@ -26,6 +28,7 @@ class Footage:
     frames: np.ndarray
     notes: tuple[str, ...]
     cell: int
+    region: np.ndarray | None = None
 
     @property
     def audio(self) -> AudioSpan | None:
@@ -73,7 +76,18 @@ def read_footage(
     clip = read_clip(source, request.start, request.end, request.key_fps, request.max_frames)
     fit = plan_fit(*clip.source_size, models.native_size, models.multiple, request.size)
     frames = np.concatenate([fit_frames(frame[None], fit) for frame in clip.key_frames()])
-    return Footage(clip, digest, fit, frames, (*notes, *clip.notes, *_size_notes(fit)), models.vae_factor)
+    region = painted(clip, request)
+    said = (*notes, *clip.notes, *_size_notes(fit), *_region_notes(request, region))
+    return Footage(clip, digest, fit, frames, said, models.vae_factor, region)
+
+
+def _region_notes(request: EditRequest, region: np.ndarray | None) -> tuple[str, ...]:
+    """Says that the edit was kept to a painted region, and how much of the picture that is."""
+    if region is None:
+        return ()
+    empty = int((~region.any(axis=(1, 2))).sum())
+    lost = f"; it is not seen on {empty} of {len(region)} keyframes, which stay as they are" if empty else ""
+    return (f"kept to the region painted at {request.region_at:g} s, {region.mean():.0%} of the picture{lost}",)
 
 
 def _size_notes(fit: Fit) -> tuple[str, ...]:

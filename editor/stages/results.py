@@ -2,7 +2,9 @@
 judge it, and to know what it cost. All are moved into place when all are whole.
 """
 
+import base64
 import json
+import math
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +15,20 @@ from typing import Any
 
 import numpy as np
 
+from editor.diffusion.latents import unpad_frames
 from editor.diffusion.models import Models
 from editor.diffusion.safety import Withheld
 from editor.events import DISK_FULL, EditError, EditResult, Stage, is_disk_full
+from editor.manifest import STATEMENT, VERSION, tag_text
 from editor.media import side_by_side, video_writer, write_poster
 from editor.media.files import put_in_place
+from editor.media.tag import tag_video
 from editor.method.flops import run_flops
 from editor.method.windows import ANCHORS
 from editor.stages.footage import Footage
 from editor.stages.full_rate import full_rate
 from editor.stages.meter import UNET_STAGES
+from editor.stages.quality import Gauge, at_size
 from editor.stages.session import Session, target_notes
 from editor.stages.source import Source
 from editor.stages.targets import Edited
@@ -34,6 +40,10 @@ HEADLINES = (
     "unet_evaluations_per_frame",
     "vae_psnr",
     "reconstruction_psnr",
+    "kept_psnr",
+    "flicker",
+    "sharpness",
+    "unfollowed",
     "seconds",
     "frames",
     "keyframes",
@@ -85,14 +95,15 @@ def write_results(
     if not drafts and refusal is not None:
         raise refusal
     return tuple(
-        _in_place(draft, manifest(session, footage, edited, index) | {"motion": followed}, out / str(index))
-        for index, (draft, followed) in drafts.items()
+        _in_place(draft, manifest(session, footage, edited, index) | found, out / str(index))
+        for index, (draft, found) in drafts.items()
     )
 
 
 def _in_place(draft: EditResult, record: dict[str, Any], folder: Path) -> EditResult:
     """The result of a `draft` whose pictures are written, in its `folder`, with its manifest."""
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    tag_video(draft.edited, tag_text(record), STATEMENT)
     draft.manifest.write_text(text + "\n", encoding="utf-8")
     result = EditResult(draft.target, folder, {key: record[key] for key in HEADLINES})
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,11 +111,34 @@ def _in_place(draft: EditResult, record: dict[str, Any], folder: Path) -> EditRe
     return result
 
 
+def _acted(footage: Footage, edited: Edited, index: int) -> dict[str, Any] | None:
+    """Where target `index` could act, for the page: masks of the model's cells, one per keyframe, packed row by row.
+
+    Each is `size` (width, height) bits, the first the highest of its byte, in base64. None: anywhere.
+    """
+    mask = edited.sampled.masks[index]
+    if mask is None:
+        return None
+    width, height = (math.ceil(side / footage.cell) for side in footage.fit.scaled)
+    packed = (np.packbits(m[:height, :width].cpu().numpy()).tobytes() for m in mask)
+    return {"size": [width, height], "masks": [base64.b64encode(p).decode() for p in packed]}
+
+
+def _regions(footage: Footage, edited: Edited, index: int) -> Iterator[np.ndarray] | None:
+    """Where target `index` may act on each keyframe, bool (H, W) at the clip's size; None: anywhere."""
+    mask, cell = edited.sampled.masks[index], footage.cell
+    if mask is None:
+        return None
+    shown = (unpad_frames(m[None].cpu().numpy().repeat(cell, 1).repeat(cell, 2), footage.fit)[0] for m in mask)
+    return (at_size(region, footage.fit.clip) for region in shown)
+
+
 def _write_pictures(
     session: Session, footage: Footage, edited: Edited, index: int, draft: EditResult
 ) -> dict[str, Any]:
-    """Write both videos and the poster, frame by frame; what there is to say about the frames between keyframes."""
+    """Write both videos and the poster, frame by frame; what the manifest says of them."""
     clip, meter, lost = footage.clip, session.meter, []
+    gauge = Gauge(_regions(footage, edited, index))
     with (
         video_writer(draft.edited, clip.fps, footage.audio) as put,
         video_writer(draft.side_by_side, clip.fps, footage.audio) as put_both,
@@ -114,17 +148,21 @@ def _write_pictures(
                 meter.step(done, clip.count)
             put(carried.frame)
             put_both(side_by_side(carried.source, carried.frame))
+            gauge.add(carried)
             if done == clip.count // 2:
                 write_poster(carried.frame, draft.poster)
             if not carried.keyframe:
                 lost.append(carried.unfollowed)
-    return {
+    unfollowed = round(float(np.mean(lost)), 4) if lost else 0.0
+    motion = {
         "keyframes": list(clip.keyframes.indices),
         "shots": 1 + max(clip.keyframes.shots),
         "carried": len(lost),
-        "unfollowed": round(float(np.mean(lost)), 4) if lost else 0.0,
+        "unfollowed": unfollowed,
         "agreement": session.request.agreement,
     }
+    acted = _acted(footage, edited, index)
+    return {"motion": motion, "unfollowed": unfollowed, **gauge.numbers(), "acted": acted}
 
 
 def library_versions() -> dict[str, str | None]:
@@ -147,6 +185,8 @@ def manifest(session: Session, footage: Footage, edited: Edited, index: int) -> 
     meter, plan, source, sampled = session.meter, session.plans[index], edited.source, edited.sampled
     mask, per_keyframe = sampled.masks[index], sum(meter.evaluations.values())
     return {
+        "manifest": VERSION,
+        "statement": STATEMENT,
         "request": session.asked.to_dict(),
         "numbers": {"values": session.request.numbers(), "origin": session.asked.origin()},
         "target": plan.target,

@@ -19,6 +19,7 @@ from editor.method.spatial import SpatialLoss, left_alone, with_detail
 from editor.method.windows import plan_windows
 from editor.stages.footage import Footage
 from editor.stages.meter import Chunks
+from editor.stages.region import in_cells
 from editor.stages.session import Session, reconstruction_request
 from editor.stages.source import Source
 
@@ -144,9 +145,18 @@ def _sample(
         null_text=source.null_text,
         spatial=_spatial_loss(session, footage, chunks) if has_spatial_loss(request) else None,
         windows=plan_windows(footage.clip.keyframes.shots, chunks.window or len(footage.frames)),
+        region=_region(footage, models.device),
         on_step=watcher,
         on_frames=watcher.within,
     )
+
+
+def _region(footage: Footage, device: torch.device) -> torch.Tensor | None:
+    """Where a person allowed the edit, bool (F, h, w) of the latents; None: anywhere."""
+    if footage.region is None:
+        return None
+    width, height = (side // footage.cell for side in footage.fit.padded)
+    return torch.from_numpy(in_cells(footage.region, footage.fit, (height, width))).to(device)
 
 
 def _spatial_loss(session: Session, footage: Footage, chunks: Chunks) -> SpatialLoss:

@@ -57,6 +57,7 @@ def run_edit(
     kernel: KernelChoice = SDPA,
     spatial: SpatialLoss | None = None,
     windows: Sequence[Window] = (),
+    region: torch.Tensor | None = None,
     on_step: OnStep = unheard,
 ) -> Run:
     """Edit clean `latents` (F, C, h, w); a `trajectory` from an earlier run is not found again."""
@@ -90,6 +91,7 @@ def run_edit(
         null_text=null_text,
         spatial=spatial,
         windows=windows,
+        region=region,
         on_step=on_step,
     )
     return Run(trajectory, null_text, plans, sampled)

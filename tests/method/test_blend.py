@@ -323,3 +323,33 @@ def test_masks_that_move_wait_for_no_device(monkeypatch, region, target):
     parts = tiny.components("demo")
     run_edit(parts, ask(target, steps=5, kept_window=1.0, blend_region=region), parts.latents(2, 16))
     assert len(waited) == 4
+
+
+@pytest.mark.parametrize("blend", [True, False])
+def test_outside_what_was_painted_every_target_is_the_source_from_the_first_step(blend):
+    painted = torch.zeros(2, 16, 16, dtype=torch.bool)
+    painted[:, :4] = True
+    request = ask(SWAP, steps=10, blend_region="attention", blend=blend)
+    plan = plan_control(request.source, SWAP, request, tiny.tokenizer())
+    made = Blend(tiny.unet("demo"), (plan,), request, (16, 16), painted)
+    targets, source = torch.ones(1, 2, 4, 16, 16), torch.zeros(2, 4, 16, 16)
+    assert torch.equal(made.mix(0, targets, source)[0, :, 0].bool(), painted)
+    assert torch.equal(made.masks[0], painted)
+    elsewhere, partly = ~painted, painted.clone()
+    partly[:, 2:] = False
+    made.found = (partly | elsewhere,)
+    assert torch.equal(made.masks[0], partly), "what was found counts within what was painted"
+    made.found = (elsewhere,)
+    assert torch.equal(made.masks[0], painted), "where they have nothing in common the painter is right"
+
+
+def test_an_edit_leaves_the_latents_outside_a_painted_region_alone():
+    parts = tiny.components("demo")
+    latents = parts.latents(2, 16)
+    painted = torch.zeros(2, 16, 16, dtype=torch.bool)
+    painted[:, 2:8, 3:9] = True
+    request = ask(SWAP, steps=4, blend=False)
+    run = run_edit(parts, request, latents, region=painted)
+    outside = ~painted[:, None].expand_as(latents)
+    assert torch.equal(run.sampled.latents[0][outside], run.trajectory.latents[-1][outside])
+    assert not torch.equal(run.sampled.latents[0], run.trajectory.latents[-1])
