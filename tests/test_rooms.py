@@ -14,7 +14,7 @@ FILES = sorted(ROOT.glob("editor/**/*.py"))
 MODULES = {file.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): file for file in FILES}
 ORDER = (
     *("__main__", "cli", "explain", "evaluation", "web", "jobs", "machine", "demo", "pipeline", "stages", "method"),
-    *("flags", "console", "request", "presets", "options", "diffusion", "media", "motion", "reading"),
+    *("flags", "console", "manifest", "request", "presets", "options", "diffusion", "media", "motion", "reading"),
     *("settings", "events"),
 )
 """Every room and every module at the top, from whom nobody imports down to who imports nobody of the house."""
@@ -91,6 +91,7 @@ def test_the_demo_world_is_known_to_few():
     strangers = {m for m in readers if not m.startswith(DEMO_READERS)}
     assert all(m.startswith("editor.web.") for m in strangers)
     allowed = {"editor.demo.vocabulary", "editor.demo.vocabulary.unknown_words", "editor.demo.vocabulary.GROUPS"}
+    allowed |= {"editor.demo.describe", "editor.demo.describe.described"}
     named = {n for m in strangers for n in _imports(MODULES[m]) if n.startswith("editor.demo.")}
     assert named <= allowed
 
@@ -141,7 +142,7 @@ def test_requirements_are_pinned_and_complete():
     wanted |= {"starlette", "uvicorn", "fastapi", "pydantic"}
     runs, tests = _pins("requirements.txt"), _pins("requirements-dev.txt")
     assert wanted <= set(runs)
-    assert {"pytest", "pytest-xdist", "playwright", "ruff", "spaces"} == set(tests)
+    assert {"pytest", "pytest-xdist", "playwright", "axe-playwright-python", "ruff", "spaces"} == set(tests)
 
 
 def test_everything_that_runs_is_locked_with_hashes():

@@ -1,4 +1,4 @@
-"""`python -m editor demo render | sample | check`: draw the built-in world, and ask its model for pictures."""
+"""`python -m editor demo render | sample | check | examples`: the built-in world, and what its model makes of it."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ FPS = 8  # frames per second of rendered clips
 def main(argv: list[str]) -> int:
     """Run one demo command; returns the exit code. Raises `EditError` for what a person can mend."""
     args = _parser().parse_args(argv)
-    return {"render": _render, "sample": _sample, "check": _check}[args.command](args)
+    return {"render": _render, "sample": _sample, "check": _check, "examples": _examples}[args.command](args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     checked = commands.add_parser("check", help="Measure the built-in model against its goals.")
     checked.add_argument("--json", action="store_true", help="Print one JSON object instead of a table.")
     checked.add_argument("--out", type=Path, default=Path("results/check"), help="Folder of the report.")
+    made = commands.add_parser("examples", help="Make the edits that the page shows first again.")
+    made.add_argument("--draw", action="store_true", help="Draw the clips again as well.")
     return parser
 
 
@@ -87,6 +89,16 @@ def _check(args: argparse.Namespace) -> int:
     for name, value in results["judge"].items():
         print(f"judge {name}: {value}")
     print(f"{results['bytes'] / 1e6:.1f} MB, largest file {results['largest_file'] / 1e6:.1f} MB; sheets in {args.out}")
+    return 0
+
+
+def _examples(args: argparse.Namespace) -> int:
+    from editor.console import quiet_libraries
+    from editor.demo.examples import make_examples
+
+    quiet_libraries()
+    for file in make_examples(lambda text: print(text, file=sys.stderr), draw=args.draw):
+        print(file)
     return 0
 
 

@@ -1,9 +1,17 @@
-"""The example clips: `python -m editor.demo.examples` draws them again into `assets/examples`."""
+"""The example clips and their finished edits, in `assets/examples`: `python -m editor demo examples` makes them again.
+
+`examples.json` lists {"file", "title", "source", "targets"}, and where the edit is there {"edited", "made"}: its file,
+and the day, the model, the preset and the headline numbers.
+"""
 
 import json
+import shutil
 import tempfile
 import wave
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,8 +48,45 @@ EXAMPLES: tuple[tuple[str, Scene, tuple[Scene, ...]], ...] = (
 )
 
 
+def make_examples(say: Callable[[str], None], folder: Path = FOLDER, draw: bool = False) -> Iterator[Path]:
+    """Edit every example clip with the built-in model and the default preset, towards its first target.
+
+    Yields the finished files; with `draw` the clips are drawn anew before, otherwise only if they are not there. `say`
+    hears of every clip. Needs torch.
+    """
+    from editor.diffusion.models import load_models
+    from editor.pipeline import edit
+    from editor.request import EditRequest
+    from editor.settings import Settings
+
+    if draw or not (folder / "examples.json").is_file():
+        draw_examples(folder)
+    entries = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+    models = load_models("demo", Settings())
+    for entry in entries:
+        say(f"{entry['source']} -> {entry['targets'][0]}")
+        request = EditRequest.from_preset(source=entry["source"], targets=tuple(entry["targets"][:1]), model="demo")
+        with tempfile.TemporaryDirectory() as scratch:
+            result = edit(folder / entry["file"], request, models, Path(scratch), previews=False)[0]
+            entry["edited"] = Path(entry["file"]).with_suffix(".edited.mp4").name
+            shutil.copyfile(result.edited, folder / entry["edited"])
+        entry["made"] = _made(request.preset, result.summary)
+        _write_list(folder, entries)
+        yield folder / entry["edited"]
+
+
+def _made(preset: str, summary: dict[str, Any]) -> dict[str, Any]:
+    """When and how an edit was made, and its headline numbers where there are some."""
+    numbers = {name: value for name, value in summary.items() if value is not None}
+    return {"on": datetime.now(UTC).date().isoformat(), "model": "demo", "preset": preset, "summary": numbers}
+
+
+def _write_list(folder: Path, entries: list[dict[str, Any]]) -> None:
+    (folder / "examples.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+
+
 def draw_examples(folder: Path = FOLDER) -> None:
-    """Write the clips and `examples.json`: a list of {"file", "title", "source", "targets"}."""
+    """Draw the clips and list them, without edits."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for title, scene, targets in EXAMPLES:
@@ -52,7 +97,7 @@ def draw_examples(folder: Path = FOLDER) -> None:
             write_video(frames, FPS, folder / name, audio=sound)
         entry = {"file": name, "title": title, "source": caption(scene), "targets": [caption(t) for t in targets]}
         entries.append(entry)
-    (folder / "examples.json").write_text(json.dumps(entries, indent=2) + "\n")
+    _write_list(folder, entries)
 
 
 def _chime(folder: Path, rate: int = 24000) -> AudioSpan:
@@ -71,7 +116,3 @@ def _chime(folder: Path, rate: int = 24000) -> AudioSpan:
     path = folder / "chime.mp4"
     run(["-y", "-i", f"file:{folder / 'chime.wav'}", "-c:a", "aac", f"file:{path}"])
     return AudioSpan(path, 0.0, seconds)
-
-
-if __name__ == "__main__":
-    draw_examples()

@@ -10,19 +10,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from editor.demo.dataset import training_frames, training_moments
+from editor.demo.describe import HEADS, WEIGHTS
 from editor.demo.loop import Run, grid
 from editor.demo.train_vae import frames_tensor
-from editor.demo.vocabulary import COLORS, LOOKS, PLACES, SUBJECTS
 from editor.demo.world import Scene
-from editor.settings import ROOT
 
-HEADS: dict[str, tuple[str | None, ...]] = {
-    "subject": tuple(SUBJECTS),
-    "color": (*COLORS, None),
-    "place": tuple(PLACES),
-    "look": tuple(LOOKS),
-}
-WEIGHTS = ROOT / "assets" / "judge" / "judge.safetensors"
 BATCH = 32
 
 

@@ -5,8 +5,12 @@ from dataclasses import replace
 
 import psutil
 
+from editor.diffusion.catalog import offered_loras
 from editor.diffusion.memory import free_here
 from editor.events import EditError
+from editor.jobs import as_allowed, check_lengths
+from editor.manifest import Recalled
+from editor.options import quoted
 from editor.request import EditRequest
 from editor.settings import Settings
 from editor.web import texts
@@ -15,6 +19,36 @@ from editor.web.estimate import Cost, Pace, side
 DOUBT = 3.0
 """A first guess of the time may be wrong by this factor, so only an edit beyond it is refused."""
 SMALLEST_SIDE = 64
+
+
+def allowed_here(found: Recalled, settings: Settings, models: tuple[str, ...]) -> Recalled:
+    """Settings of an earlier edit, maybe made elsewhere, as this installation takes them; the rest is named."""
+    request, said = as_allowed(found.request, settings), list(found.complaints)
+    base = EditRequest.from_preset(request.preset, model=models[0])
+    try:
+        check_lengths(request.source, request.targets, request.negative_prompt)
+    except EditError as error:
+        said.append(str(error))
+        request = replace(request, source="", targets=(), negative_prompt="")
+    if request.model not in models:
+        said.append(f"The model “{quoted(request.model)}” is not offered here. Models: {', '.join(models)}.")
+        request = replace(request, model=models[0], family=base.family)
+    if request.vae:
+        said.append(f"Another VAE (“{quoted(request.vae)}”) cannot be chosen here.")
+    known = offered_loras(settings.loras)
+    for name in request.loras:
+        if name not in known:
+            said.append(f"The LoRA “{quoted(name)}” is not offered here.")
+    limits = {"max_frames": settings.max_frames, "steps": settings.max_steps, "swap_steps": settings.max_steps}
+    for name, most in limits.items():
+        if getattr(request, name) > most:
+            said.append(f"{name} is {getattr(request, name)}; up to {most} are allowed here.")
+            request = replace(request, **{name: min(getattr(base, name), most)})
+    if len(request.targets) > settings.max_targets:
+        said.append(f"It has {len(request.targets)} target sentences; the first {settings.max_targets} are taken.")
+    kept = {name: strength for name, strength in request.loras.items() if name in known}
+    targets = request.targets[: settings.max_targets]
+    return Recalled(replace(request, vae="", loras=kept, targets=targets), tuple(said))
 
 
 class Admission:

@@ -19,6 +19,7 @@ from editor.web.desk import Desk
 from editor.web.door.files import handlers
 from editor.web.door.guard import Guard
 from editor.web.door.limits import SESSIONS, Bounds
+from editor.web.door.links import Links
 from editor.web.door.server import Connections, bound_server, throttle_server_logs
 from editor.web.door.visitor import Network, counted_address
 from editor.web.estimate import Pace
@@ -114,6 +115,7 @@ class WebApp:
             events=QueuedEvents(self.blocks),
             run_names=(DIRECT,),
             call_names=NAMES,
+            tags=Links(self.service, bool(self.desk.examples)),
             handlers=handlers(self.service, self.pace, self.desk.examples, self.bounds)
             | {"healthz": healthz(self.service)},
             framed_by=(HUGGING_FACE,) if self.settings.public_url.endswith(".hf.space") else (),

@@ -5,7 +5,7 @@ The form arrives by name, `form["guidance_scale"]`: see `Page.form`.
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,37 +15,32 @@ from typing import Any
 import gradio as gr
 
 from editor.events import DISK_FULL, EditError, is_disk_full
-from editor.jobs import new_secret
+from editor.jobs import as_allowed, new_secret
 from editor.jobs.perform import without_paths
+from editor.manifest import Recalled
+from editor.media.region import region_mask
 from editor.options import quoted
 from editor.presets import depends_on_family
 from editor.request import EditRequest
 from editor.web import markup, texts
+from editor.web.advanced import DEPENDS, advanced_fields, advanced_values, matters, parse_field, standing
 from editor.web.desk import Chosen, Desk
 from editor.web.door.visitor import job_link, network_address
-from editor.web.form import (
-    DEPENDS,
-    advanced_fields,
-    build_request,
-    form_values,
-    matters,
-    parse_field,
-    sentences,
-    split_targets,
-    whole_form,
-)
-from editor.web.words import BUILT_IN
+from editor.web.form import build_request, default_request, sentences, split_targets, whole_form
+from editor.web.view import Json
+from editor.web.words import BUILT_IN, Suggestions
 
 log = logging.getLogger(__name__)
 
 
 class Clicks:
-    """The events of one page. `models` are the names it offers."""
+    """The events of one page."""
 
-    def __init__(self, desk: Desk, models: tuple[str, ...]) -> None:
+    def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.settings = desk.settings
-        self.models = models
+        self.models = desk.models
+        self.suggestions = Suggestions(self.settings.captioner)
 
     # -- the clip
 
@@ -54,24 +49,60 @@ class Clicks:
         if not path:
             raise gr.Error(texts.NO_CLIP, print_exception=False)
         with told():
-            return self._clip_shown(self.desk.take_upload(path))
+            chosen, found = self.desk.take_upload(path)
+        clip = self._clip_shown(chosen) if chosen else (gr.skip(), gr.skip(), gr.update(value=None), gr.skip())
+        return *clip, *self._recalled(found)
+
+    def take_settings(self, path: str | None) -> tuple:
+        """A file of an earlier edit was given for its settings."""
+        if not path:
+            raise gr.Error(texts.NO_SETTINGS, print_exception=False)
+        with told():
+            return self._recalled(self.desk.take_settings(path))
+
+    def show_example(self, event: gr.EventData) -> tuple:
+        """An example was chosen: its finished edit and its sentences, at once."""
+        with told():
+            number = int(event.index)
+            asked = self.desk.example(number).request()
+            return self.desk.show_example(number), asked.source, "\n".join(asked.targets)
 
     def take_example(self, event: gr.EventData) -> tuple:
-        """An example was chosen."""
+        """An example was chosen: its clip."""
+        with told():
+            return self._clip_shown(self.desk.take_example(int(event.index))[0])
+
+    def make_example(self, request: gr.Request, owner: str | None, event: gr.EventData) -> tuple:
+        """An example's edit is to be made again: clip, sentences and settings come into the form, and it runs."""
+        owner = owner or new_secret()
         with told():
             chosen, example = self.desk.take_example(int(event.index))
-        return *self._clip_shown(chosen), example.source, "\n".join(example.targets[:1])
+            asked = example.request(self.models[0])
+            job = self.desk.submit(chosen, asked, owner, network_address(request))
+        stage = self._shown(job.id, owner, request)
+        return stage, self.desk.history(owner), owner, *self._clip_shown(chosen), *whole_form(asked).values()
+
+    def suggest(self, chosen: Chosen | None, source: str, model: str) -> Json:
+        """What the clip shows is suggested where nobody has said it yet."""
+        if chosen is None or (source or "").strip():
+            return {"text": ""}
+        try:
+            return {"text": self.suggestions.of(chosen.path, chosen.start, chosen.end, model)}
+        except (EditError, OSError) as error:
+            log.warning("no description of the clip could be suggested: %s", quoted(error))
+            return {"text": ""}
 
     def drop_clip(self) -> tuple:
         """Another clip is wanted."""
         hidden, examples = gr.update(visible=False), gr.update(visible=bool(self.desk.examples))
-        return None, hidden, gr.update(visible=True, value=None), examples, hidden
+        return None, hidden, gr.update(visible=True, value=None), examples, hidden, hidden
 
     def set_interval(self, chosen: Chosen | None, card: dict, **form: Any) -> tuple:  # noqa: ANN401 - form values
         """The interval was moved: other frames will be edited. It is read from the card: see `editor.web.page.LAST`."""
         start, end = float(card["start"]), float(card["end"])
         if chosen is not None and 0 <= start < end:
-            chosen = replace(chosen, start=start, end=min(end, chosen.info.seconds))
+            with told():
+                chosen = replace(chosen, start=start, end=min(end, chosen.info.seconds), **_where(card, start))
         return chosen, self.used_frames(chosen, **form)
 
     def used_frames(self, chosen: Chosen | None, **form: Any) -> Any:  # noqa: ANN401 - form values
@@ -115,8 +146,18 @@ class Clicks:
         """What a preset, a model and a strength make of the form: whether the strength counts, where the numbers come
         from, and the advanced settings."""
         counts = depends_on_family(preset)
-        request = EditRequest.from_preset(preset, model=model, strength=strength if counts else "normal")
-        return [gr.update(visible=counts), markup.origin(request.origin()), *form_values(request).values()]
+        request = self._default({"preset": preset, "model": model, "strength": strength})
+        values = advanced_values(request)
+        return [gr.update(visible=counts), standing(request, values), *values.values()]
+
+    def compare(self, **form: Any) -> Json:  # noqa: ANN401
+        """A setting was changed: which differ from the default for this model."""
+        return standing(self._default(form), form)
+
+    def back(self, event: gr.EventData, **form: Any) -> list[Any]:  # noqa: ANN401
+        """One setting goes back to its default."""
+        values = advanced_values(self._default(form))
+        return [values[name] if name == event.name else gr.skip() for name in advanced_fields()]
 
     def relevance(self, **deciding: Any) -> list[Any]:  # noqa: ANN401
         """Settings without effect are hidden. `deciding`: the values of those that `DEPENDS` names."""
@@ -147,7 +188,9 @@ class Clicks:
         if chosen is None:
             raise gr.Error(texts.NO_CLIP, title="No clip yet", print_exception=False)
         with told():
-            job = self.desk.submit(chosen, build_request(form, chosen.interval), owner, network_address(request))
+            where = {"region": chosen.region, "region_at": chosen.region_at}
+            asked = replace(build_request(form, chosen.interval), **where)
+            job = self.desk.submit(chosen, asked, owner, network_address(request))
         return self._shown(job.id, owner, request), self.desk.history(owner), owner, replace(chosen, job=job.id)
 
     def compute(self, shown: dict | None) -> None:
@@ -173,6 +216,14 @@ class Clicks:
         model = request.model if request.model in self.models else self.models[0]
         return (*self._clip_shown(chosen), *whole_form(replace(request, model=model)).values())
 
+    def vary(self, request: gr.Request, owner: str | None, event: gr.EventData) -> tuple:
+        """A job is to be made again, stronger or closer to the clip: a new one, beside it."""
+        owner = owner or new_secret()
+        with told():
+            chosen, asked = self.desk.stepped(str(event.job), 1 if event.step == 1 else -1)
+            job = self.desk.submit(chosen, asked, owner, network_address(request))
+        return self._shown(job.id, owner, request), self.desk.history(owner), owner
+
     def open(self, owner: str | None, event: gr.EventData, request: gr.Request) -> Any:  # noqa: ANN401
         """A job of the list is shown on the stage."""
         return self._shown(str(event.job), owner, request)
@@ -182,7 +233,7 @@ class Clicks:
         with told():
             self.desk.service.delete(str(event.job), owner)
         gone = shown and shown.get("job") == event.job
-        return {"job": None} if gone else gr.skip(), self.desk.history(owner)
+        return self.desk.first_sight() if gone else gr.skip(), self.desk.history(owner)
 
     def load(self, owner: str | None, request: gr.Request) -> tuple:
         """The page was opened: show the job that its address names, or else this visitor's job at work."""
@@ -190,18 +241,38 @@ class Clicks:
         wanted = request.query_params.get("job")
         if not wanted:
             wanted = next((job.id for job in self.desk.service.history(owner) if not job.state.final), None)
-        shown = self._shown(str(wanted), owner, request) if wanted else {"job": None}
+        shown = self._shown(str(wanted), owner, request) if wanted else gr.skip()
         return shown, self.desk.history(owner), owner
 
     # -- helpers
+
+    def _default(self, form: Mapping[str, Any]) -> EditRequest:
+        """What the form shows where nothing is set by hand."""
+        return as_allowed(default_request(form), self.settings)
 
     def _shown(self, job_id: str, owner: str | None, request: gr.Request) -> dict:
         shown = self.desk.open(job_id, owner)
         return {**shown, "link": job_link(shown["job"], self.settings, request)} if shown.get("job") else shown
 
+    def _recalled(self, found: Recalled | None) -> tuple:
+        """What came with a file, in the form; without that the form stays as it is."""
+        if found is None:
+            return gr.update(visible=False), *([gr.skip()] * len(whole_form(EditRequest())))
+        said = gr.update(visible=True, value=markup.recalled(found.complaints))
+        return said, *whole_form(found.request).values()
+
     def _clip_shown(self, chosen: Chosen) -> tuple:
         card = gr.update(visible=True, value=self.desk.card(chosen))
         return chosen, card, gr.update(visible=False, value=None), gr.update(visible=False)
+
+
+def _where(card: dict, start: float) -> dict[str, Any]:
+    """What was painted on the clip. Raises `EditError` for what is no mask."""
+    region, at = card.get("region") or "", card.get("region_at")
+    if not region:
+        return {"region": "", "region_at": 0.0}
+    region_mask(region)
+    return {"region": region, "region_at": float(at) if isinstance(at, int | float) else start}
 
 
 def _verdict(f: Any, value: Any) -> Any:  # noqa: ANN401

@@ -3,6 +3,7 @@
 Methods return plain values; `editor.web.page` puts them into components.
 """
 
+import filecmp
 import shutil
 import time
 import uuid
@@ -12,11 +13,14 @@ from pathlib import Path
 
 from editor.events import EditError
 from editor.jobs import JobService, JobView, UnknownJob, as_allowed, temporary_folder
+from editor.manifest import Recalled, read_settings, recalled_from, stepped
 from editor.media import Interval, Limits, Probe, normalise, plan_interval, probe
 from editor.method.control import control
+from editor.presets import STRENGTHS
 from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
 from editor.web import texts
+from editor.web.admission import allowed_here
 from editor.web.door.uploads import drop_upload, uploaded
 from editor.web.estimate import Cost, Pace
 from editor.web.examples import Example, film, used_frames
@@ -29,6 +33,8 @@ TAKEN_SECONDS = 120.0
 """Of a new clip so much is taken at first as the default preset edits in this time; more can be chosen."""
 SHORTEST = 1.0
 """Seconds of it that are taken however long they take."""
+SAME_TAKE = ("source", "targets", "preset", "model", "start", "end", "region", "region_at")
+"""What jobs have in common, besides their clip, that are shown as takes of one edit."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class Chosen:
     """Seconds; the interval to edit."""
     job: str | None = None
     """The earlier job it comes from."""
+    region: str = ""
+    """Where the edit may act, as a request has it, painted on the frame at `region_at` seconds."""
+    region_at: float = 0.0
 
     @property
     def interval(self) -> tuple[float, float | None]:
@@ -59,21 +68,54 @@ class Desk:
         self.settings = service.settings
         self.pace = pace
         self.examples = tuple(examples)
+        self.models = tuple(dict.fromkeys((self.settings.model, *self.settings.models)))
+        """The names that the page offers."""
 
-    def take_upload(self, path: str) -> Chosen:
-        """Normalise an upload and delete the raw file. Raises `EditError`."""
+    def take_upload(self, path: str) -> tuple[Chosen | None, Recalled | None]:
+        """Normalise an upload and delete the raw file; also the settings that stand inside it. Raises `EditError`.
+
+        A file of settings brings no clip.
+        """
         raw = uploaded(path, self.settings)
         try:
-            return self._normalised(raw, raw.name)
+            if raw.suffix.lower() == ".json":
+                return None, self._here(read_settings(raw))
+            found = recalled_from(raw)
+            return self._normalised(raw, raw.name), found and self._here(found)
         finally:
             drop_upload(raw)
 
+    def take_settings(self, path: str) -> Recalled:
+        """The settings of an earlier edit that an uploaded file holds, as they can be used here. Raises `EditError`."""
+        raw = uploaded(path, self.settings)
+        try:
+            return self._here(read_settings(raw))
+        finally:
+            drop_upload(raw)
+
+    def _here(self, found: Recalled) -> Recalled:
+        return allowed_here(found, self.settings, self.models)
+
     def take_example(self, index: int) -> tuple[Chosen, Example]:
         """An example clip, and its sentences. Raises `EditError`."""
+        example = self.example(index)
+        return self._normalised(example.file, example.title), example
+
+    def example(self, index: int) -> Example:
+        """The example of this number. Raises `EditError`."""
         if not 0 <= index < len(self.examples):
             raise EditError("There is no such example.")
-        example = self.examples[index]
-        return self._normalised(example.file, example.title), example
+        return self.examples[index]
+
+    def show_example(self, index: int) -> Json:
+        """An example's finished edit as the stage shows it, an empty stage where there is none. Raises `EditError`."""
+        view = self.example(index).view(index)
+        return {"job": None} if view is None else {"job": None, "example": index, "view": view}
+
+    def first_sight(self) -> Json:
+        """What the stage shows to somebody who has not done anything yet: the first finished example."""
+        shown = (self.show_example(index) for index, example in enumerate(self.examples) if example.edited)
+        return next(shown, {"job": None})
 
     def take_job(self, job_id: str) -> tuple[Chosen, EditRequest]:
         """The clip and the request of an earlier job. Raises `EditError`."""
@@ -84,7 +126,31 @@ class Desk:
         info = probe(job.clip)
         end = min(request.end or info.seconds, info.seconds)
         url = f"job/{job.id}/clip.mp4"
-        return Chosen(job.clip, url, "From an earlier edit", info, request.start, end, job.id), request
+        where = {"region": request.region, "region_at": request.region_at}
+        return Chosen(job.clip, url, "From an earlier edit", info, request.start, end, job.id, **where), request
+
+    def stepped(self, job_id: str, step: int) -> tuple[Chosen, EditRequest]:
+        """The clip of an earlier job and its request, one step stronger or closer to the clip. Raises `EditError`."""
+        chosen, request = self.take_job(job_id)
+        return chosen, stepped(request, step)
+
+    def takes(self, job: JobView, owner: str | None) -> list[Json]:
+        """A job and the visitor's others that differ from it in their strength alone, from gentle to strong."""
+
+        def frame(other: JobView) -> tuple:
+            return tuple(other.request.get(name) for name in SAME_TAKE)
+
+        def same(other: JobView) -> bool:
+            if other.id == job.id:
+                return True
+            clips = job.clip, other.clip
+            return frame(other) == frame(job) and None not in clips and filecmp.cmp(*clips)
+
+        known = {other.id: other for other in (job, *(self.service.history(owner) if owner else ())) if same(other)}
+        found = [(str(other.request.get("strength")), other) for other in known.values()]
+        found = [take for take in found if take[0] in STRENGTHS]
+        found.sort(key=lambda take: (STRENGTHS.index(take[0]), take[1].created))
+        return [{"id": other.id, "label": texts.STRENGTHS[strength]} for strength, other in found]
 
     def _normalised(self, raw: Path, name: str) -> Chosen:
         folder = temporary_folder(self.settings) / uuid.uuid4().hex
@@ -110,7 +176,7 @@ class Desk:
 
     def card(self, chosen: Chosen) -> Json:
         """The clip as the form's card shows it."""
-        shown = {k: getattr(chosen, k) for k in ("url", "name", "start", "end")}
+        shown = {k: getattr(chosen, k) for k in ("url", "name", "start", "end", "region", "region_at")}
         return {**shown, "seconds": chosen.info.seconds, "notes": chosen.info.notes, "film": film(chosen.path)}
 
     def used(self, chosen: Chosen, request: EditRequest) -> tuple[str, Interval]:
@@ -165,7 +231,7 @@ class Desk:
             job = self.service.view(job_id, owner)
         except (UnknownJob, ValueError):
             return {"job": None, "view": unknown_view("", texts.GONE)}
-        return {"job": job.id, "mine": job.mine, "view": page_view(job)}
+        return {"job": job.id, "mine": job.mine, "view": page_view(job), "takes": self.takes(job, owner)}
 
     def history(self, owner: str | None) -> list[Json]:
         """The visitor's edits, newest first, for the list below the page."""

@@ -4,15 +4,22 @@ import base64
 import io
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from editor.media import Interval, filmstrip, read_thumbnails, spread_frames
+from editor.request import EditRequest
 from editor.settings import ROOT
+from editor.web import texts
+from editor.web.view import Json, finished_view
+from editor.web.words import BUILT_IN
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +35,27 @@ class Example:
     title: str
     source: str
     targets: tuple[str, ...]
+    edited: Path | None = None
+    """Its finished edit towards the first target, made before it was shipped."""
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """When and how that edit was made: `on` (a day), `model`, `preset`, `summary` (headline numbers)."""
+
+    def request(self, model: str = BUILT_IN) -> EditRequest:
+        """What its finished edit was asked for, and what making it again with `model` asks for."""
+        return EditRequest.from_preset(source=self.source, targets=self.targets[:1], model=model)
+
+    def view(self, number: int) -> Json | None:
+        """Its finished edit as the stage shows it, a job that is done; None where there is none."""
+        if self.edited is None:
+            return None
+        made, asked = self.made, self.request()
+        day = date.fromisoformat(made["on"])
+        said = texts.MADE_EARLIER.format(
+            day=f"{day.day} {day:%B %Y}", preset=texts.preset_title(made["preset"]).lower()
+        )
+        names = {"edited": "edited.mp4", "strip": "strip.webp", "gif": "edited.gif"}
+        files = {name: f"example/{number}.{file}" for name, file in names.items()}
+        return finished_view(f"example-{number}", asked, f"example/{number}.mp4", files, made["summary"], said)
 
     def poster(self) -> bytes:
         """Its first frame, as webp."""
@@ -42,7 +70,11 @@ def load_examples(folder: Path = FOLDER) -> tuple[Example, ...]:
         return ()
     found = []
     for row in rows:
-        example = Example(folder / row["file"], row["title"], row["source"], tuple(row["targets"]))
+        edited = folder / row["edited"] if "edited" in row else None
+        edited = edited if edited and edited.is_file() else None
+        example = Example(
+            folder / row["file"], row["title"], row["source"], tuple(row["targets"]), edited, row.get("made", {})
+        )
         if example.file.is_file():
             found.append(example)
         else:

@@ -16,11 +16,6 @@ def heading(text: str) -> str:
     return f"<h3>{escape(text)}</h3>"
 
 
-def origin(text: str) -> str:
-    """Where the numbers of the advanced settings come from."""
-    return f'<p class="origin" data-testid="origin">Numbers: {escape(text)}.</p>'
-
-
 def warning(text: str) -> str:
     """One sentence to heed."""
     return f'<p class="warning">{escape(text)}</p>'
@@ -34,6 +29,14 @@ def advice(rows: Sequence[Json], warnings: Sequence[str]) -> str:
         for row in rows
     ]
     return "".join([*parts, *map(warning, warnings)])
+
+
+def recalled(complaints: Sequence[str]) -> str:
+    """That the form has been filled from a file, and what of it could not be used."""
+    if not complaints:
+        return f'<p role="status">{escape(texts.RECALLED)}</p>'
+    rows = "".join(f"<li>{escape(complaint)}</li>" for complaint in complaints)
+    return f'<div class="warning" role="status"><p>{escape(texts.RECALLED_PARTLY)}</p><ul>{rows}</ul></div>'
 
 
 def used_frames(picture: str, interval: Interval) -> str:

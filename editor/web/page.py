@@ -5,12 +5,13 @@ from typing import Any
 import gradio as gr
 
 from editor.diffusion.catalog import CATALOG, offered_loras
+from editor.jobs import as_allowed
 from editor.request import EditRequest
 from editor.web import api, markup, parts, texts
+from editor.web.advanced import DEPENDS, advanced_components, advanced_values, standing
 from editor.web.clicks import Clicks, Told
 from editor.web.desk import Desk
 from editor.web.door.visitor import page_secret
-from editor.web.form import DEPENDS, advanced_components
 from editor.web.words import BUILT_IN, chips
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
@@ -29,9 +30,9 @@ class Page:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.settings = desk.settings
-        self.models = tuple(dict.fromkeys((self.settings.model, *self.settings.models)))
+        self.models = desk.models
         self.preset = EditRequest().preset
-        self.clicks = Clicks(desk, self.models)
+        self.clicks = Clicks(desk)
 
     def build(self) -> gr.Blocks:
         """The page, not launched."""
@@ -46,7 +47,7 @@ class Page:
                     self._words()
                     self._how()
                 with gr.Column(elem_id="result", min_width=320):
-                    self.stage = parts.stage(elem_id="stage")
+                    self.stage = parts.stage(value=self.desk.first_sight(), elem_id="stage")
             self.history = parts.history(elem_id="history")
             api.add(self.desk)  # before the page's events: who comes first gets the name
             self._wire_form()
@@ -58,7 +59,7 @@ class Page:
     def _clip(self) -> None:
         self.upload = gr.File(
             label=texts.CLIP,
-            file_types=["video"],
+            file_types=["video", ".json"],
             height=150,
             elem_id="upload",
             type="filepath",
@@ -68,11 +69,13 @@ class Page:
         self.examples = parts.examples(value=titles, elem_id="examples", visible=bool(titles))
         self.card = parts.clip_card(elem_id="clip", visible=False)
         self.used = gr.HTML(elem_id="used", visible=False, apply_default_css=False)
+        self.recalled = gr.HTML(elem_id="recalled", visible=False, apply_default_css=False)
 
     def _words(self) -> None:
         self.source = gr.Textbox(
             label=texts.SOURCE, placeholder=texts.SOURCE_HINT, max_lines=3, elem_id="source", max_length=1000
         )
+        self.suggestion = parts.suggestion(value={"text": ""}, elem_id="suggestion")
         self.targets = gr.Textbox(
             label=texts.TARGETS,
             placeholder=texts.TARGETS_HINT,
@@ -88,7 +91,7 @@ class Page:
     def _how(self) -> None:
         titles = [(CATALOG[name].title if name in CATALOG else name, name) for name in self.models]
         self.model = gr.Dropdown(titles, value=self.models[0], label="Model", elem_id="model", visible=len(titles) > 1)
-        first = EditRequest.from_preset(self.preset, model=self.models[0])
+        first = as_allowed(EditRequest.from_preset(self.preset, model=self.models[0]), self.settings)
         self.presets = gr.Radio(texts.preset_choices({}), value=self.preset, label=texts.PRESET, elem_id="preset")
         strengths = [(text, name) for name, text in texts.STRENGTHS.items()]
         self.strength = gr.Radio(strengths, value=first.strength, label=texts.STRENGTH, elem_id="strength")
@@ -97,8 +100,11 @@ class Page:
         self.loras = gr.Dropdown(known, value=[], multiselect=True, label=texts.LORAS, elem_id="loras", **shown)
         self.lora_scale = gr.Slider(0, 2, 1.0, step=0.05, label=texts.LORA_SCALE, elem_id="lora-scale", **shown)
         with gr.Accordion(texts.ADVANCED, open=False, elem_id="advanced"):
-            self.origin = gr.HTML(markup.origin(first.origin()), elem_id="origin", apply_default_css=False)
+            self.origin = parts.standing(value=standing(first, advanced_values(first)), elem_id="origin")
             self.advanced = advanced_components(self.settings, first)
+        self.settings_file = gr.UploadButton(
+            texts.SETTINGS_FILE, file_types=[".json", ".mp4", ".gif"], elem_id="settings-file", size="sm"
+        )
         with gr.Column(elem_id="runbar"):
             self.estimate = gr.HTML(elem_id="estimate", apply_default_css=False)
             self.run = gr.Button(texts.RUN, variant="primary", elem_id="run", size="lg")
@@ -132,13 +138,19 @@ class Page:
 
     def _wire_form(self) -> None:
         do, clip = self.clicks, self._shown_clip
+        settings = [self.recalled, *self.form.values()]
+        heavy = {"concurrency_limit": 2, "api_visibility": "private"}
         taken = [
-            self.upload.upload(do.take_upload, [self.upload], clip, concurrency_limit=2, api_visibility="private"),
-            self.examples.choose(do.take_example, None, [*clip, self.source, self.targets], **QUIET),
+            self.upload.upload(do.take_upload, [self.upload], [*clip, *settings], **heavy),
+            self.settings_file.upload(do.take_settings, [self.settings_file], settings, **heavy),
+            self.examples.choose(do.take_example, None, clip, **QUIET),
         ]
+        self.examples.choose(do.show_example, None, [self.stage, self.source, self.targets], **AT_ONCE)
         for event in taken:
-            event.success(**self._picture).then(**self._describe)
-        self.card.replace(do.drop_clip, None, [*clip, self.used], **AT_ONCE).then(**self._describe)
+            event.success(**self._picture).then(**self._describe).then(
+                do.suggest, [self.chosen, self.source, self.model], [self.suggestion], **QUIET
+            )
+        self.card.replace(do.drop_clip, None, [*clip, self.used, self.recalled], **AT_ONCE).then(**self._describe)
         moved = self.card.interval(
             do.set_interval,
             [self.chosen, self.card],
@@ -158,6 +170,10 @@ class Page:
             **LAST,
         )
         numbers.then(**self._describe)
+        compare = {"fn": do.compare, "inputs": None, "inputs_kwargs": self.form, "outputs": [self.origin], **LAST}
+        gr.on([c.change for c in self.advanced.values()], **compare)
+        back = self.origin.back(do.back, None, [*self.advanced.values()], inputs_kwargs=self.form, **EACH)
+        back.then(**self._describe)
         deciding = dict.fromkeys(other for other, _ in DEPENDS.values())
         gr.on(
             [self.advanced[name].change for name in deciding],
@@ -187,6 +203,10 @@ class Page:
         for part in (self.stage, self.history):
             again = part.again(do.again, None, [*self._shown_clip, *self.form.values()], **QUIET)
             again.success(**self._picture).then(**self._describe)
+        made = [*shown, self.owner, *self._shown_clip, *self.form.values()]
+        self.stage.make(do.make_example, [self.owner], made, **QUIET).success(**self._picture).then(**self._describe)
+        self.stage.vary(do.vary, [self.owner], [*shown, self.owner], **AT_ONCE)
+        self.stage.open(do.open, [self.owner], [self.stage], **EACH)
         self.history.open(do.open, [self.owner], [self.stage], **EACH)
         self.history.remove(do.remove, [self.owner, self.stage], shown, **EACH)
         opened = blocks.load(do.load, [self.owner], [*shown, self.owner], **AT_ONCE)

@@ -106,15 +106,17 @@ def clip_card(**options: Any) -> gr.HTML:  # noqa: ANN401 - gr.HTML's own
       </div>
       <div class="head"><span class="name"></span><span class="span"></span>
         <button type="button" class="change link-button">Change clip</button></div>
+      <div class="paint-row"><button type="button" class="paint link-button" data-testid="paint"></button></div>
+      <p class="where" role="status" hidden></p>
       <ul class="notes"></ul>
     </div>"""
-    return _part(template, "clip", **options)
+    return _part(template, "brush", "clip", **options)
 
 
 def examples(**options: Any) -> gr.HTML:  # noqa: ANN401
     """The example clips. Value: [{title}]. Event: `choose` {index}."""
     template = '<div class="examples"><span class="or">or try one of these</span><div class="row"></div></div>'
-    return _part(template, "examples", **options)
+    return _part(template, "small", start="examples", **options)
 
 
 def word_chips(**options: Any) -> gr.HTML:  # noqa: ANN401
@@ -127,15 +129,30 @@ def word_chips(**options: Any) -> gr.HTML:  # noqa: ANN401
         Run Recast with a Stable Diffusion checkpoint; the form stays the same.
         <code>EDITOR_MODELS=demo,sd15 make run</code></details>
     </div>"""
-    return _part(template, "chips", **options)
+    return _part(template, "small", start="chips", **options)
+
+
+def suggestion(**options: Any) -> gr.HTML:  # noqa: ANN401
+    """A sentence on what the clip shows, to be taken with a click. Value: {text}."""
+    return _part('<p class="suggestion" role="status" hidden></p>', "small", start="suggestion", **options)
+
+
+def standing(**options: Any) -> gr.HTML:  # noqa: ANN401
+    """Where the advanced numbers come from; marks those that differ. Value: see `standing.js`. Event: `back` {name}."""
+    return _part('<p class="origin" data-testid="origin"></p>', "small", start="standing", **options)
 
 
 def stage(**options: Any) -> gr.HTML:  # noqa: ANN401
-    """A job at work, or its result. Value: {job, mine, link, view}. Events: `stop`, `again`, `moved`, each {job}."""
+    """A job at work, its result, or an example's finished edit. Value: {job, mine, link, view} or {example, view}.
+
+    Events: `stop`, `again`, `moved`, `open`, each {job}; `vary` {job, step}, stronger or closer to the clip; `make`
+    {index}, an example's edit is wanted anew.
+    """
     template = """
     <section class="stage" aria-label="Result">
       <p class="shared">Someone shared this edit with you. <a href="./">Make your own</a></p>
-      <div class="screen">
+      <div class="screen" tabindex="0" role="group"
+        aria-label="Player: space plays, comma and full stop step by frames">
         <div class="empty">
           <div class="sketch" aria-hidden="true"><i></i><i></i></div>
           <p>Choose a clip, say what it shows<br>and what it should show instead.</p>
@@ -156,8 +173,10 @@ def history(**options: Any) -> gr.HTML:  # noqa: ANN401
       <p class="none">Nothing yet. Your edits will be listed here, in this browser.</p>
       <ul class="grid"></ul>
     </section>"""
-    return _part(template, "history", **options)
+    return _part(template, "small", start="history", **options)
 
 
-def _part(template: str, *scripts: str, **options: Any) -> gr.HTML:  # noqa: ANN401
-    return gr.HTML(html_template=template, js_on_load=script("dom", *scripts), apply_default_css=False, **options)
+def _part(template: str, *scripts: str, start: str = "", **options: Any) -> gr.HTML:  # noqa: ANN401
+    """A component of `template`, drawn by `scripts`; `start` names the function of theirs that does it."""
+    body = script("dom", *scripts) + (f"\n{start}();" if start else "")
+    return gr.HTML(html_template=template, js_on_load=body, apply_default_css=False, **options)

@@ -48,6 +48,43 @@ STATES = {
     JobState.CANCELLED: "Stopped",
 }
 
+SETTINGS_FILE = "Use the settings of an earlier edit"
+NO_SETTINGS = "Choose the manifest.json, the edited.mp4 or the GIF of an earlier edit."
+RECALLED = "The form has the settings of that edit."
+RECALLED_PARTLY = "The form has the settings of that edit, but for these:"
+CARD_PAGE = "Say in one sentence what a short video should show instead, and compare the edit with the original."
+CARD_DONE = "It was “{source}”. A video edited by a model; open it to compare it with the original."
+CARD_RUNNING = "It was “{source}”. The edit is still at work; open it to watch."
+CARD_OTHER = "It was “{source}”. This edit has no result."
+MADE_EARLIER = "Made earlier, on {day}, by the built-in model with the {preset} preset."
+QUALITY = {
+    "kept_psnr": (
+        "What should stay",
+        "{:.0f} dB",
+        ((28, "visibly changed"), (35, "slightly changed"), (45, "hard to tell from the clip"), (99, "untouched")),
+        "How near the part outside the edit is to the clip; from 35 dB on a difference is hard to see.",
+    ),
+    "flicker": (
+        "Flicker",
+        "{:.2f} times the clip's",
+        ((0.9, "calmer than the clip"), (1.15, "as calm as the clip"), (1.6, "a little restless"), (1e15, "flickers")),
+        "How much neighbouring frames jump, beside the same of the clip.",
+    ),
+    "sharpness": (
+        "Sharpness",
+        "{:.2f} times the clip's",
+        ((0.6, "softer"), (0.85, "a little softer"), (1.2, "as sharp as the clip"), (1e15, "more edges than the clip")),
+        "How strong edges are, beside the clip's; a new thing or place has edges of its own.",
+    ),
+    "unfollowed": (
+        "Motion",
+        "{:.1%} lost",
+        ((0.02, "followed"), (0.1, "mostly followed"), (1, "hard to follow")),
+        "The share of the picture between keyframes where the clip's motion could not be followed.",
+    ),
+}
+"""Number of a result -> its name, how it is written, words for it up to a bound, and what it means."""
+
 GONE = "This edit is no longer kept. Results are deleted after a while; whoever made this edit can run it again."
 TAKEN = (
     "The first {end:.3g} s of {seconds:.3g} s are chosen, as much as takes about two minutes here. Draw the interval "

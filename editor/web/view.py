@@ -8,6 +8,7 @@ from typing import Any
 
 from editor.events import EditError, EditResult, Stage
 from editor.jobs import JobState, JobView
+from editor.presets import STRENGTHS, depends_on_family
 from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
 from editor.web import texts
@@ -72,6 +73,40 @@ def page_view(job: JobView) -> Json:
         "results": [_result(job, n, result) for n, result in enumerate(job.results)],
         "targets": list(asked.targets),
         "settings": [*asked.settings, *_device_rows(job)],
+        "steps": _steps(asked.request),
+    }
+
+
+def _steps(request: EditRequest | None) -> dict[str, bool]:
+    """Whether there is a strength below and above the request's."""
+    if request is None or not depends_on_family(request.preset):
+        return {}
+    place = STRENGTHS.index(request.strength)
+    return {"closer": place > 0, "stronger": place < len(STRENGTHS) - 1}
+
+
+def finished_view(
+    name: str, request: EditRequest, clip: str, files: Mapping[str, str], summary: Mapping[str, Any], made: str
+) -> Json:
+    """What the page shows of a finished edit of one target that is no job: an example's, made earlier.
+
+    `files`: the addresses of `edited` and `strip`. `made`: a sentence that says when and how.
+    """
+    state, target = JobState.DONE, request.targets[0]
+    return {
+        "id": name,
+        "state": str(state),
+        "final": True,
+        "title": texts.STATES[state],
+        "line": texts.STATES[state],
+        "fraction": 1.0,
+        "clip": clip,
+        "start": request.start,
+        "source": request.source,
+        "results": [{"target": target, **_told(summary), **files}],
+        "targets": [_target(request.source, target)],
+        "settings": settings_rows(request),
+        "made": made,
     }
 
 
@@ -168,10 +203,16 @@ def _target(source: str, target: str) -> Json:
 def _result(job: JobView, number: int, result: EditResult) -> Json:
     base = f"job/{job.id}/{number}"
     names = {name: f"{base}/{path.name}" for name, path in result.files.items()}
-    return {"target": result.target, "strip": f"{base}/strip.webp", "numbers": _numbers(result.summary), **names}
+    drawn = {"strip": f"{base}/strip.webp", "gif": f"{base}/edited.gif"}
+    return {"target": result.target, **drawn, **_told(result.summary), **names}
 
 
-def _numbers(summary: dict[str, Any]) -> list[Json]:
+def _told(summary: Mapping[str, Any]) -> Json:
+    """What a result's summary tells the page."""
+    return {"numbers": _numbers(summary), "card": quality(summary), "frames": summary.get("frames")}
+
+
+def _numbers(summary: Mapping[str, Any]) -> list[Json]:
     rows = []
     for key, (name, unit, meaning) in NUMBERS.items():
         value = summary.get(key)
@@ -186,6 +227,17 @@ def _numbers(summary: dict[str, Any]) -> list[Json]:
     return rows
 
 
+def quality(summary: Mapping[str, Any]) -> list[Json]:
+    """What a result's numbers say in plain words, as far as they are known."""
+    rows = []
+    for key, (name, shown, words, meaning) in texts.QUALITY.items():
+        value = summary.get(key)
+        if isinstance(value, int | float):
+            word = next(word for bound, word in words if value <= bound)
+            rows.append({"label": name, "word": word, "value": shown.format(value), "meaning": meaning})
+    return rows
+
+
 def settings_rows(request: EditRequest) -> list[list[str]]:
     """How the edit was made: the choices of the form, and what differs from the preset. Pairs of name and value."""
     rows = [
@@ -196,6 +248,8 @@ def settings_rows(request: EditRequest) -> list[list[str]]:
         *[["LoRA", f"{name} at {strength:g}"] for name, strength in request.loras.items()],
         ["Interval", f"{request.start:g} s to " + ("the end" if request.end is None else f"{request.end:g} s")],
     ]
+    if request.region:
+        rows.append(["Region", f"painted at {request.region_at:g} s"])
     base = EditRequest()
     if request.preset in PRESETS:
         choice = {name: getattr(request, name) for name in ("model", "family", "strength")}

@@ -3,16 +3,37 @@
 The only module of the page that knows the demo world.
 """
 
+import logging
 import re
+import subprocess
+import sys
 from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from editor.demo import vocabulary
+from editor.demo.describe import described
+from editor.media import spread_frames
+from editor.options import quoted
 from editor.reading import Reading
+from editor.settings import ROOT
+
+log = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 75
 """Tokens of a prompt that a CLIP text encoder reads, without its begin and end marks."""
 BUILT_IN = "demo"
+PATIENCE = 300
+"""Seconds for a captioner, which may have to be fetched first."""
+LONGEST = 200
+"""Characters of a suggestion."""
+LOOKED_AT, SMALL = 5, 96
+"""Frames of a clip, and their height, by which it is described."""
 NAMES = {"subjects": "Things", "colors": "Colours", "places": "Places", "looks": "Looks"}
 
 
@@ -50,6 +71,43 @@ def beyond_budget(prompt: str) -> str:
 def unknown_words(prompt: str, model: str) -> list[str]:
     """Words the built-in model has never seen; of other models nothing is known, so nothing is said."""
     return vocabulary.unknown_words(prompt) if model == BUILT_IN else []
+
+
+class Suggestions:
+    """Says what a clip may show: the built-in model's clips by its own classifier, others by a captioner of the Hub.
+
+    `captioner`: the model's name, empty for none. It runs in a process of its own, one at a time; once it has failed,
+    which the log says, nobody waits for it again.
+    """
+
+    def __init__(self, captioner: str) -> None:
+        self._captioner = captioner
+        self._turn = Lock()
+
+    def of(self, clip: Path, start: float, end: float, model: str) -> str:
+        """A sentence on the clip between two seconds; empty where nothing is known. Raises `EditError`."""
+        if model == BUILT_IN:
+            return described(spread_frames(clip, LOOKED_AT, SMALL, start, end)) or ""
+        if not self._captioner or not self._turn.acquire(blocking=False):
+            return ""
+        try:
+            return self._captioned(spread_frames(clip, 3, None, start, end)[1])
+        except (subprocess.SubprocessError, OSError) as error:
+            said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1:]
+            log.warning("The captioner %s is not used: %s", self._captioner, quoted(" ".join(said)))
+            self._captioner = ""
+            return ""
+        finally:
+            self._turn.release()
+
+    def _captioned(self, frame: np.ndarray) -> str:
+        with TemporaryDirectory() as folder:
+            picture = Path(folder) / "frame.png"
+            Image.fromarray(frame).save(picture)
+            command = [sys.executable, "-m", "editor.machine.caption", self._captioner, str(picture)]
+            told = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+            done = subprocess.run(command, cwd=ROOT, timeout=PATIENCE, check=True, **told)
+        return " ".join(done.stdout.split())[:LONGEST]
 
 
 def chips() -> dict[str, Any]:

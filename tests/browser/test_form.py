@@ -63,6 +63,23 @@ def test_presets_fill_the_settings_and_hide_those_without_effect(visit):
     assert visitor.errors == []
 
 
+def test_a_setting_that_differs_is_marked_and_goes_back_with_one_click(visit):
+    visitor = visit()
+    page = visitor.open()
+    page.get_by_role("button", name="Advanced").click()
+    field = page.locator("#set-steps")
+    preset = EditRequest.from_preset()
+    field.get_by_text(f"Default for this model: {preset.steps}").wait_for()
+    assert field.get_attribute("data-differs") is None
+    field.locator("input[type=number]").fill("9")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name=f"Steps: back to {preset.steps}").click()
+    page.wait_for_function(f"document.querySelector('#set-steps input[type=number]').value === '{preset.steps}'")
+    page.wait_for_selector("#set-steps:not([data-differs])")
+    assert page.locator("#advanced h3").count() == 4
+    assert visitor.errors == []
+
+
 def test_words_of_the_model_can_be_clicked(visit):
     visitor = visit()
     page = visitor.open()

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from editor.demo import examples
 from editor.demo.cli import main
+from editor.demo.describe import SIDE, attributes, described
+from editor.demo.judge import load_judge
 from editor.demo.model import FOLDER, DemoModel
 from editor.demo.train import CLASSES
+from editor.demo.train_vae import frames_tensor
+from editor.demo.vocabulary import Scene
+from editor.demo.world import render
 from editor.events import EditError
-from editor.media import probe
+from editor.media import probe, spread_frames
 
 
 def test_it_is_laid_out_like_stable_diffusion_and_small():
@@ -121,6 +127,25 @@ def test_sample_writes_a_picture_and_names_unknown_words(tmp_path, capsys):
     assert main(["sample", "a blue lego fox in the snow", "--steps", "2", "--out", str(out)]) == 0
     assert "lego" in capsys.readouterr().err
     assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_classifier_without_torch_says_what_the_trained_one_says():
+    frames, _ = render(Scene("car", "blue", "beach", seed=5), 4, SIDE)
+    with torch.no_grad():
+        expected = load_judge()(frames_tensor(frames, "cpu"))
+    for name, scores in attributes(frames).items():
+        assert np.allclose(scores, expected[name].numpy(), atol=1e-3)  # float32 sums in another order
+
+
+def test_the_example_clips_are_described_as_their_sentences_say():
+    entries = json.loads((examples.FOLDER / "examples.json").read_text())
+    said = [described(spread_frames(examples.FOLDER / entry["file"], 5, SIDE)) for entry in entries]
+    assert said == [entry["source"] for entry in entries]
+
+
+def test_what_is_not_of_this_world_is_not_described():
+    noise = np.random.default_rng(0).integers(0, 256, (3, 40, 60, 3), dtype=np.uint8)
+    assert described(noise) is None
 
 
 def test_the_examples_are_there_with_prompts_the_model_knows():

@@ -5,9 +5,11 @@ target change what happens: "fails" ends with an error for people, "waiting" sta
 file `<data>/go` is there.
 """
 
+import base64
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,25 +54,37 @@ def _edit(folder: Path, request: EditRequest, clip: Clip, n: int, go: Path, emit
         while "waiting" in target and step == WAIT_AT and not go.exists():
             time.sleep(0.4)
             show(step)
-    return _write(folder / f"result-{n}", request, clip, goal, n, begun)
+    return write_result(folder / f"result-{n}", request, clip, goal, n, begun)
 
 
-def _write(folder: Path, request: EditRequest, clip: Clip, edited: np.ndarray, n: int, begun: float) -> EditResult:
+def write_result(
+    folder: Path, request: EditRequest, clip: Clip, edited: np.ndarray, n: int, begun: float
+) -> EditResult:
+    """The files of target `n`, as the real engine would leave them."""
     folder.mkdir()
     pictures = clip.every_frame()
     sound = AudioSpan(clip.audio, clip.start, clip.duration) if clip.audio else None
-    summary = {"vae_psnr": 34.2, "reconstruction_psnr": None, "unet_evaluations_per_frame": 4.0 * request.steps}
-    summary |= {
-        "frames": len(edited),
-        "keyframes": len(clip.frames),
-        "seconds": round(time.monotonic() - begun, 1),
-        "inversion_cached": False,
-    }
+    summary = summary_of(request, len(edited), len(clip.frames), round(time.monotonic() - begun, 1))
     result = EditResult(request.targets[n], folder, summary)
     write_video(edited, clip.fps, result.edited, sound)
     write_video(
         np.stack([side_by_side(a, b) for a, b in zip(pictures, edited, strict=True)]), clip.fps, result.side_by_side
     )
     write_poster(edited[len(edited) // 2], result.poster)
-    result.manifest.write_text(json.dumps({"request": request.to_dict(), "notes": list(clip.notes), **summary}))
+    write_manifest(result, request, *clip.notes)
     return result
+
+
+def summary_of(request: EditRequest, frames: int, keyframes: int, seconds: float) -> dict[str, Any]:
+    """Headline numbers like the real engine's."""
+    summary = {"vae_psnr": 34.2, "reconstruction_psnr": None, "unet_evaluations_per_frame": 4.0 * request.steps}
+    summary |= {"kept_psnr": 38.4, "flicker": 1.04, "sharpness": 0.9, "unfollowed": 0.012}
+    return {**summary, "frames": frames, "keyframes": keyframes, "seconds": seconds, "inversion_cached": False}
+
+
+def write_manifest(result: EditResult, request: EditRequest, *notes: str) -> None:
+    """The manifest of a result."""
+    masks = [base64.b64encode(np.packbits(np.eye(8, dtype=bool)).tobytes()).decode()] * 2
+    where = {"acted": {"size": [8, 8], "masks": masks}, "motion": {"keyframes": [0, 8]}}
+    record = {"request": request.to_dict(), "target": result.target, "notes": list(notes), **where, **result.summary}
+    result.manifest.write_text(json.dumps(record))

@@ -1,7 +1,9 @@
 """A whole app in this process, served on a free port, with a fake engine in the worker process."""
 
 import json
+import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +13,15 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from editor.jobs import JobService
+from editor.events import EditResult
+from editor.jobs import JobService, files
+from editor.jobs.store import hash_secret
 from editor.jobs.timing import Timing
-from editor.media import write_video
+from editor.media import read_clip, write_video
+from editor.request import EditRequest
 from editor.settings import Settings
 from editor.web.app import WebApp
+from tests.web.fake_engine import summary_of, write_manifest, write_result
 
 ENGINE = "tests.web.fake_engine:run"
 QUICK = Timing(tick=0.05, poll=0.05, preview=0.1, follow=0.05)
@@ -45,6 +51,28 @@ class Served:
     def service(self) -> JobService:
         return self.app.service
 
+    def finished(self, *targets: str, owner: str = "", **values: Any) -> str:
+        """The id of a finished job on `clip` that nobody waited for: as if the fake engine had made it."""
+        asked = EditRequest.from_preset(source=SOURCE, targets=targets or (TARGET,), **values)
+        return store_finished(self.service, self.clip, asked, owner or secrets.token_urlsafe(32))
+
+
+def store_finished(service: JobService, clip: Path, asked: EditRequest, owner: str) -> str:
+    """Put a finished job into a store: its clip, the fake engine's results, its row."""
+    job_id, now = secrets.token_hex(16), time.time()
+    folder = files.job_folder(service.settings.data, job_id)
+    folder.mkdir()
+    files.share(clip, folder / files.CLIP)
+    results = [made_before(clip, n, folder, asked) for n in range(len(asked.targets))]
+    row = {
+        **{"id": job_id, "state": "done", "ready": 1, "owner": hash_secret(owner), "address": "", "created": now},
+        **{"started": now - 3, "ended": now, "request": json.dumps(asked.to_dict())},
+        "results": json.dumps([{"target": r.target, "folder": r.folder.name, "summary": r.summary} for r in results]),
+    }
+    with service.store.database.transaction() as db:
+        db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", (*row.values(),))
+    return job_id
+
 
 def draw_clip(path: Path, frames: int = 16, size: int = 96, fps: float = 8.0) -> Path:
     """A red square that moves over green, as a playable file."""
@@ -55,6 +83,22 @@ def draw_clip(path: Path, frames: int = 16, size: int = 96, fps: float = 8.0) ->
         picture[30:60, left : left + 30] = (220, 30, 30)
     write_video(pictures, fps, path)
     return path
+
+
+def made_before(clip: Path, n: int, folder: Path, asked: EditRequest) -> EditResult:
+    """The fake engine's files of target `n` in `folder`; for every clip they are drawn once."""
+    shelf = clip.parent / f"made-{n}"
+    if not shelf.is_dir():
+        read = read_clip(clip)
+        frames = np.roll(np.stack(list(read.every_frame())), 1 + n, axis=-1)
+        asked_once = EditRequest.from_preset(source=SOURCE, targets=(TARGET,) * (n + 1))
+        write_result(shelf, asked_once, read, frames, n, time.monotonic())
+    result = EditResult(asked.targets[n], folder / f"result-{n}", summary_of(asked, 16, 16, 3.2))
+    result.folder.mkdir()
+    for name in ("edited.mp4", "side_by_side.mp4", "poster.webp"):
+        files.share(shelf / name, result.folder / name)
+    write_manifest(result, asked)
+    return result
 
 
 @contextmanager
@@ -77,10 +121,11 @@ def serving(folder: Path, engine: str = ENGINE, shelf: Path | None = None, **set
         gr.close_all(verbose=False)
 
 
-def one_example(shelf: Path) -> Path:
+def one_example(shelf: Path, **more: Any) -> Path:
+    """A folder with one example clip; `more`: further keys of its entry."""
     shelf.mkdir()
     draw_clip(shelf / "square.mp4")
-    row = {"file": "square.mp4", "title": "A square", "source": SOURCE, "targets": [TARGET]}
+    row = {"file": "square.mp4", "title": "A square", "source": SOURCE, "targets": [TARGET], **more}
     (shelf / "examples.json").write_text(json.dumps([row]))
     return shelf
 

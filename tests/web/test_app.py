@@ -1,16 +1,24 @@
 """How the app is launched, and what it keeps from whom."""
 
+import io
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
 from gradio_client import Client, handle_file
+from PIL import Image
 
+from editor.events import EditError
 from editor.jobs import JobService, new_secret
+from editor.manifest import STATEMENT, read_settings, tag_text
+from editor.media import video_gif, write_video
+from editor.media.tag import tag_video
 from editor.request import EditRequest
 from editor.settings import Settings
 from editor.web.app import WebApp
@@ -45,14 +53,14 @@ def test_a_foreign_host_gets_the_page_and_its_own_link(tmp_path):
     """As behind a share link: the tunnel, which ends on this machine, hands on the host that the visitor asked for."""
     headers = {"Host": "abc.gradio.live", "X-Forwarded-Host": "abc.gradio.live", "X-Forwarded-Proto": "https"}
     with serving(tmp_path, allowed_hosts=("abc.gradio.live",), trusted_proxies=("127.0.0.1",)) as served:
-        assert "Recast" in httpx.get(served.url, headers=headers).text
-        assert httpx.get(f"{served.url}/healthz", headers=headers).status_code == 200
-        config = httpx.get(f"{served.url}/config", headers=headers).json()
+        assert "Recast" in get(served.url, headers=headers).text
+        assert get(f"{served.url}/healthz", headers=headers).status_code == 200
+        config = get(f"{served.url}/config", headers=headers).json()
     assert config["root"] == "https://abc.gradio.live"
 
 
 def test_a_foreign_host_that_nobody_allowed_gets_a_sentence(served):
-    answer = httpx.get(served.url, headers={"Host": "abc.example"})
+    answer = get(served.url, headers={"Host": "abc.example"})
     assert answer.status_code == 403 and "EDITOR_ALLOWED_HOSTS" in answer.json()["error"]
 
 
@@ -148,8 +156,8 @@ def test_two_hundred_edits_of_fifty_visitors(tmp_path):
 
 
 def test_fonts_come_from_the_visitors_own_machine(served):
-    assert "fonts.googleapis.com" not in httpx.get(f"{served.url}/theme.css").text
-    assert "@font-face" not in httpx.get(f"{served.url}/theme.css").text
+    assert "fonts.googleapis.com" not in get(f"{served.url}/theme.css").text
+    assert "@font-face" not in get(f"{served.url}/theme.css").text
 
 
 def test_models_are_those_the_installation_allows(tmp_path):
@@ -163,3 +171,98 @@ def test_models_are_those_the_installation_allows(tmp_path):
     assert [value for _, value in model["props"]["choices"]] == ["sd15", "demo"]
     chips = next(c for c in config["components"] if c["props"].get("elem_id") == "chips")
     assert chips["props"]["visible"] is False  # the words of the built-in model are no help with another
+
+
+class Head(HTMLParser):
+    """Reads a page as a social site does: the meta tags by name."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.scripts = {}, 0
+        self.feed(page.partition("</head>")[0])
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "meta" and "content" in given:
+            self.tags.setdefault(given.get("property") or given.get("name"), []).append(given["content"])
+
+    def __getitem__(self, name):
+        (content,) = self.tags[name]  # each of them once: Gradio's own are gone
+        return content
+
+
+def get(address, **options):
+    """A busy machine answers late."""
+    return httpx.get(address, timeout=60, **options)
+
+
+def head_of(served, query=""):
+    return Head(get(f"{served.url}/{query}").text)
+
+
+def test_a_link_says_what_it_shows(served):
+    job = served.finished(TARGET, "a green car on the road")
+    head = head_of(served, f"?job={job}&view=compare&target=2&t=1.4")
+    assert head["og:title"] == head["twitter:title"] == "a green car on the road · Recast"
+    assert SOURCE in head["og:description"] and "edited by a model" in head["og:description"]
+    assert head["og:url"] == f"{served.url}/?job={job}&target=2" and head["og:type"] == "video.other"
+    assert head["twitter:card"] == "summary_large_image" and head["og:image"] == head["twitter:image"]
+    picture = get(head["og:image"])
+    assert picture.headers["content-type"] == "image/jpeg" and picture.headers["x-content-type-options"] == "nosniff"
+    width, height = Image.open(io.BytesIO(picture.content)).size
+    assert (width, height) == (1204, 600)  # two square frames and the gap between them
+    film = get(head["og:video"])
+    assert film.headers["content-type"] == head["og:video:type"] == "video/mp4" and b"ftyp" in film.content[:16]
+    assert (head["og:video:width"], head["og:video:height"]) == ("96", "96")
+
+
+@pytest.mark.parametrize("text", ['"><script>alert(1)</script>', "a 'blue' & <b>car</b>", '" onload="x', "x" * 500])
+def test_no_sentence_in_a_link_is_markup(served, text):
+    page = get(f"{served.url}/?job={served.finished(text)}").text
+    head = Head(page)
+    assert head["og:title"].removesuffix(" · Recast").rstrip("…") in text
+    assert "<script>alert" not in page.partition("</head>")[0] and "<b>car" not in page
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?job=", "?job=" + "0" * 32, "?job=<b>", "?job=../../etc/passwd", "?target=2", "?job=%00"]
+)
+def test_a_link_to_nothing_shows_the_page(served, query):
+    head = head_of(served, query)
+    assert head["og:title"].startswith("Recast") and head["og:type"] == "website" and "og:video" not in head.tags
+    assert get(head["og:image"]).headers["content-type"] == "image/webp"
+
+
+@pytest.mark.parametrize("target", ["0", "3", "-1", "x", "9" * 40, "²", ""])
+def test_a_link_to_a_target_that_does_not_exist_shows_the_first(served, target):
+    head = head_of(served, f"?job={served.finished()}&target={target}")
+    assert head["og:title"] == f"{TARGET} · Recast" and "/0/edited.mp4" in head["og:video"]
+
+
+def test_a_link_does_not_believe_a_referrer(served):
+    answer = get(f"{served.url}/?job={served.finished()}", headers={"Referer": "https://evil.example/page"})
+    assert "evil.example" not in answer.text.partition("</head>")[0]
+    assert int(answer.headers["content-length"]) == len(answer.content) or "content-encoding" in answer.headers
+
+
+def test_a_result_is_a_small_gif_that_opens_in_the_form_again(served, tmp_path):
+    job = served.finished(strength="strong")
+    (result,) = served.service.view(job).results
+    tag_video(result.edited, tag_text(result.read_manifest()), STATEMENT)
+    answer = get(f"{served.url}/job/{job}/0/edited.gif")
+    assert answer.headers["content-type"] == "image/gif" and len(answer.content) <= 3_000_000
+    with Image.open(io.BytesIO(answer.content)) as gif:
+        assert gif.n_frames > 10 and gif.size == (96, 96) and gif.info["loop"] == 0
+    (tmp_path / "recast.gif").write_bytes(answer.content)
+    assert read_settings(tmp_path / "recast.gif").request.strength == "strong"
+    assert get(f"{served.url}/job/{job}/7/edited.gif").status_code == 404
+
+
+def test_a_gif_gets_smaller_until_it_fits(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (24, 120, 200, 3), dtype=np.uint8)
+    write_video(noise, 12.0, tmp_path / "noise.mp4")
+    whole, small = (video_gif(tmp_path / "noise.mp4", most) for most in (3_000_000, 60_000))
+    assert Image.open(io.BytesIO(whole)).size == (200, 120) and len(small) <= 60_000
+    assert Image.open(io.BytesIO(small)).width < 200
+    with pytest.raises(EditError, match="small enough"):
+        video_gif(tmp_path / "noise.mp4", 1000)

@@ -12,21 +12,21 @@ from editor.events import EditError
 from editor.jobs import JobService
 from editor.request import PRESETS, EditRequest
 from editor.settings import Settings
-from editor.web.desk import Desk
-from editor.web.estimate import Pace
-from editor.web.form import (
+from editor.web.advanced import (
     DEPENDS,
     GROUPS,
     advanced_components,
     advanced_fields,
-    build_request,
+    advanced_values,
     matters,
     parse_field,
     parse_weights,
     parse_window,
-    split_targets,
-    whole_form,
+    standing,
 )
+from editor.web.desk import Desk
+from editor.web.estimate import Pace
+from editor.web.form import build_request, split_targets, whole_form
 from editor.web.page import Page
 
 
@@ -128,6 +128,17 @@ def test_every_click_receives_the_form_by_name(page):
     assert page.form["steps"].elem_id == "set-steps" and page.form["targets"].elem_id == "targets"
     describe = next(f for f in page.blocks.fns.values() if f.name == "describe")
     assert "<ins>blue</ins>" in posted(page, describe, [None], form)[0]
+
+
+def test_what_differs_from_the_default_is_named_and_goes_back(page):
+    form = {**whole_form(EditRequest.from_preset("fast")), "preset": "fast", "steps": 7.0, "size": "wide"}
+    told = standing(EditRequest.from_preset("fast"), form)
+    assert told["differing"] == ["size", "steps"] and told["defaults"]["size"] == "automatic"
+    assert told["defaults"]["blend"] == "on" and told["labels"]["key_fps"] == "Key fps" and "fast" in told["origin"]
+    untouched = advanced_values(EditRequest.from_preset("paper"))
+    assert standing(EditRequest.from_preset("paper"), untouched)["differing"] == []
+    compare = next(f for f in page.blocks.fns.values() if f.name == "compare")
+    assert posted(page, compare, [], form)[0]["differing"] == ["size", "steps"]
 
 
 def test_a_verdict_stands_at_the_field_it_is_about(page):

@@ -10,7 +10,7 @@ from editor.jobs import JobState, JobView
 from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
 from editor.web.estimate import Pace, evaluations, memory_gb, planned
-from editor.web.view import page_view, settings_rows
+from editor.web.view import page_view, quality, settings_rows
 from editor.web.words import beyond_budget, marked
 
 RED = "a red car on the road"
@@ -187,6 +187,19 @@ def test_numbers_are_shown_with_units_and_only_where_known():
     view = page_view(replace(RUNNING, state=JobState.DONE, results=(result(),)))
     shown = {row["label"]: row["value"] for row in view["results"][0]["numbers"]}
     assert shown == {"Autoencoder": "34.2 dB", "Time": "12 s", "Frames": "16", "Inversion": "reused"}
+
+
+def test_quality_is_said_in_words():
+    said = {
+        row["label"]: (row["word"], row["value"])
+        for row in quality({"kept_psnr": 38.4, "flicker": 1.7, "sharpness": None})
+    }
+    assert said == {
+        "What should stay": ("hard to tell from the clip", "38 dB"),
+        "Flicker": ("flickers", "1.70 times the clip's"),
+    }
+    extremes = ({"kept_psnr": 99.0, "flicker": 1e9, "sharpness": 0.0, "unfollowed": 1.0}, {"kept_psnr": 0})
+    assert [len(quality(summary)) for summary in extremes] == [4, 1] and quality({}) == []
 
 
 def test_the_recipe_names_what_differs_from_the_preset():

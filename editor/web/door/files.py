@@ -17,7 +17,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from editor.events import EditError
 from editor.jobs import JobService, JobState, JobView, UnknownJob
-from editor.media import contact_sheet, probe, spread_frames
+from editor.media import contact_sheet, probe, side_by_side, spread_frames, video_gif
+from editor.media.tag import read_tag, tagged_gif
 from editor.web.door.guard import Handler
 from editor.web.door.limits import Bounds
 from editor.web.door.uploads import Uploads
@@ -28,7 +29,16 @@ from editor.web.view import page_view, stored_request, unknown_view
 PREVIEW = "preview.webp"
 STRIP_HEIGHT = 96
 STRIP_FRAMES = 8
-MEDIA_TYPES = {".mp4": "video/mp4", ".webp": "image/webp", ".json": "application/json"}
+CARD = (1200, 630)
+"""Most pixels of the picture that a link shows: what social pages ask for."""
+GIF_BYTES = 3_000_000
+"""Most of a GIF: what places take that show only pictures."""
+DRAWN = ("/strip.webp", "/card.jpg", "/edited.gif")
+"""Pictures that are drawn of a finished result when they are asked for."""
+MEDIA_TYPES = {
+    **{".mp4": "video/mp4", ".webp": "image/webp", ".jpg": "image/jpeg", ".gif": "image/gif"},
+    ".json": "application/json",
+}
 _drawing = asyncio.Semaphore(2)
 """Strips are drawn by ffmpeg: two at a time leave the processor to the edit."""
 
@@ -49,8 +59,8 @@ def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...], bou
         name = values["name"]
         if name == "view.json":
             return JSONResponse(await run_in_threadpool(_told, view, pace), headers=_fresh())
-        if name.endswith("/strip.webp"):
-            return await _strip(view, name)
+        if name.endswith(DRAWN):
+            return await _drawn(view, name)
         path = job_files(view).get(name)
         if path is None:
             return _not_here()
@@ -60,13 +70,15 @@ def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...], bou
         number, _, suffix = values["name"].partition(".")
         if not number.isascii() or not number.isdigit() or int(number[:4]) >= len(examples):
             return _not_here()
-        clip = examples[int(number[:4])]
-        if suffix == "mp4":
-            return FileResponse(clip.file, media_type="video/mp4", headers={"Cache-Control": "public, max-age=3600"})
-        if suffix != "webp":
-            return _not_here()
-        poster = await run_in_threadpool(clip.poster)
-        return Response(poster, media_type="image/webp", headers={"Cache-Control": "public, max-age=3600"})
+        clip, kept = examples[int(number[:4])], {"Cache-Control": "public, max-age=3600"}
+        film = {"mp4": clip.file, "edited.mp4": clip.edited}.get(suffix)
+        if film is not None:
+            return FileResponse(film, media_type="video/mp4", headers=kept)
+        if suffix == "webp":
+            return Response(await run_in_threadpool(clip.poster), media_type="image/webp", headers=kept)
+        if f"/{suffix}" in DRAWN and clip.edited is not None:
+            return await _drawing_of(suffix, clip.file, clip.edited, 0.0, kept)
+        return _not_here()
 
     upload = Uploads(service.settings, bounds)
     return {"healthz": healthz, "job": job, "example": example, "upload": upload}
@@ -123,19 +135,24 @@ def _download_name(view: JobView, name: str) -> str:
     return f"recast-{view.id[:8]}-" + (f"{int(number) + 1}-{file}" if several else file)
 
 
-async def _strip(view: JobView, name: str) -> Response:
-    number = name.partition("/")[0]
+async def _drawn(view: JobView, name: str) -> Response:
+    """A picture of result `<number>/` that is not kept as a file."""
+    number, _, picture = name.partition("/")
     if not number.isascii() or not number.isdigit() or int(number[:4]) >= len(view.results) or view.clip is None:
         return _not_here()
     request = stored_request(view)
-    start = request.start if request else 0.0
+    start, edited = request.start if request else 0.0, view.results[int(number[:4])].edited
+    return await _drawing_of(picture, view.clip, edited, start, {"Cache-Control": "private, max-age=86400"})
+
+
+async def _drawing_of(picture: str, clip: Path, edited: Path, start: float, headers: dict[str, str]) -> Response:
+    draw = {"strip.webp": _draw_strip, "card.jpg": _draw_card, "edited.gif": _draw_gif}[picture]
     async with _drawing:
         try:
-            edited = view.results[int(number[:4])].edited
-            picture = await run_in_threadpool(_draw_strip, view.clip, edited, start)
+            content = await run_in_threadpool(draw, clip, edited, start)
         except (EditError, OSError):
             return _not_here()
-    return Response(picture, media_type="image/webp", headers={"Cache-Control": "private, max-age=86400"})
+    return Response(content, media_type=MEDIA_TYPES[Path(picture).suffix], headers=headers)
 
 
 @lru_cache(maxsize=64)
@@ -148,6 +165,28 @@ def _draw_strip(clip: Path, edited: Path, start: float) -> bytes:
     sheet = contact_sheet({"original": above, "edited": below}, STRIP_FRAMES, STRIP_HEIGHT)
     Image.fromarray(sheet).save(out, "webp", quality=85)
     return out.getvalue()
+
+
+@lru_cache(maxsize=16)
+def _draw_card(clip: Path, edited: Path, start: float) -> bytes:
+    """Original beside edited in the middle of the interval, as JPEG, which every site shows."""
+    after = probe(edited)
+    width, height = after.size
+    height = min(CARD[1], CARD[0] * height // (2 * width))
+    end = min(start + after.seconds, probe(clip).seconds)
+    frames = spread_frames(clip, 3, height, start, end), spread_frames(edited, 3, height)
+    pair = (three[len(three) // 2] for three in frames)
+    out = io.BytesIO()
+    Image.fromarray(side_by_side(*pair)).save(out, "jpeg", quality=88)
+    return out.getvalue()
+
+
+@lru_cache(maxsize=4)
+def _draw_gif(clip: Path, edited: Path, start: float) -> bytes:
+    """The edited clip as a GIF, with the settings that stand in the video."""
+    settings = read_tag(edited) or ""
+    gif = video_gif(edited, GIF_BYTES - 2 * len(settings.encode()))
+    return tagged_gif(gif, settings) if settings else gif
 
 
 def _public_health(health: Any) -> dict[str, Any]:  # noqa: ANN401 - a frozen dataclass of plain values

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from editor.web.door.bodies import check_file_address, punctual, read_json
 from editor.web.door.limits import BUSY, CROWDED, Allowance, Bounds, Refusal, Sessions, Turnstile
+from editor.web.door.links import tagged
 from editor.web.door.routes import API, Rule, rule_for
 from editor.web.door.visitor import Network, counted_address
 
@@ -45,7 +46,10 @@ class Events(Protocol):
 
 
 class Guard:
-    """ASGI middleware. `run_names` and `call_names` are the event names open to direct posts."""
+    """ASGI middleware. `run_names` and `call_names` are the event names open to direct posts.
+
+    `tags` gives what the head of the page says of a link.
+    """
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Guard:
         run_names: Collection[str],
         call_names: Collection[str],
         handlers: dict[str, Handler],
+        tags: Callable[[Request], Awaitable[str]],
         framed_by: Collection[str] = (),
     ) -> None:
         self.app = app
@@ -66,6 +71,7 @@ class Guard:
         self.run_names = frozenset(run_names)
         self.call_names = frozenset(call_names)
         self.handlers = handlers
+        self.tags = tags
         self.policy = POLICY + " ".join((FRAMES, *framed_by))
         self.sessions = Sessions(bounds.sessions, events.forget)
         self.failures = Allowance(bounds.failures)
@@ -108,6 +114,8 @@ class Guard:
         else:
             if "path_or_url" in values:
                 check_file_address(values["path_or_url"])
+            if path == "/" and scope["method"] == "GET":
+                send = tagged(send, await self.tags(Request(scope)))
             await self.app(scope, receive, send)
 
     async def _by_handler(self, scope: Scope, receive: Receive, send: Send, path: str, values: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ const prompts = () => {
     return make("div", { class: "prompts" }, ...view.targets.map((t) => make("p", { class: "marked", marked: t.marked })));
   }
   return make("div", { class: "prompts", role: "group", "aria-label": "Results" }, ...view.targets.map((target, n) => {
-    const node = button("", () => { chosen = n; if (way === "all") way = "compare"; drawDone(); }, {
+    const node = button("", () => look(way === "all" ? "compare" : way, n), {
       class: "marked", "aria-pressed": String(n === chosen),
     });
     node.append(make("span", { marked: target.marked }));
@@ -16,7 +16,7 @@ const prompts = () => {
 
 const share = () => {
   const node = button("Copy link", async () => {
-    const url = job.link || location.href;
+    const url = linked(job.link || location.href);
     try {
       await navigator.clipboard.writeText(url);
       node.textContent = "Link copied";
@@ -28,25 +28,103 @@ const share = () => {
   return node;
 };
 
+// A browser that cannot copy GIFs saves them.
+const copyGif = () => {
+  const node = button("Copy as GIF", async () => {
+    node.disabled = true;
+    node.textContent = "Making the GIF";
+    try {
+      const answer = await fetch(address(view.results[chosen].gif));
+      if (!answer.ok) throw new Error(String(answer.status));
+      const gif = await answer.blob();
+      if (window.ClipboardItem?.supports?.("image/gif")) {
+        await navigator.clipboard.write([new ClipboardItem({ "image/gif": gif })]);
+        node.textContent = "GIF copied";
+      } else {
+        const url = URL.createObjectURL(gif);
+        make("a", { href: url, download: "recast.gif" }).click();
+        setTimeout(() => URL.revokeObjectURL(url), 60000);
+        node.textContent = "GIF saved";
+      }
+    } catch {
+      node.textContent = "No GIF could be made";
+    }
+    node.disabled = false;
+    setTimeout(() => { node.textContent = "Copy as GIF"; }, 2500);
+  }, { class: "plain-button", "data-testid": "copy-gif" });
+  return node;
+};
+
+// Into the form with it, and the cursor into the sentence that is to change.
+const otherWords = (id) => {
+  delete document.body.dataset.shared;
+  trigger("again", { job: id });
+  const until = Date.now() + 8000;
+  const look = () => {
+    const field = document.querySelector("#targets textarea");
+    if (field?.offsetParent && document.querySelector("#clip video")) {
+      field.focus();
+      field.scrollIntoView({ block: "center", behavior: calm() ? "auto" : "smooth" });
+    } else if (Date.now() < until) setTimeout(look, 100);
+  };
+  look();
+};
+
+// What people do with a result: push it, pull it back, say something else; and the takes made so far.
+const next = () => {
+  if (!job || !view.final || !view.clip) return null;
+  const nodes = [];
+  const step = (name, text, by) => {
+    if (view.steps?.[name]) {
+      nodes.push(button(text, () => {
+        delete document.body.dataset.shared;
+        trigger("vary", { job: job.id, step: by });
+      }, { class: "plain-button", "data-testid": name }));
+    }
+  };
+  if (view.state === "done") {
+    step("closer", "Closer to the clip", -1);
+    step("stronger", "Stronger", 1);
+  }
+  const text = job.mine ? "Other words" : "Try with this clip";
+  nodes.push(button(text, () => otherWords(job.id), { class: "plain-button", "data-testid": "again" }));
+  if (takes.length > 1) {
+    nodes.push(make("div", { class: "ways", role: "group", "aria-label": "Strengths made so far" }, ...takes.map((take) =>
+      button(take.label, () => trigger("open", { job: take.id }), { "aria-pressed": String(take.id === job.id) }))));
+  }
+  return make("div", { class: "actions next" }, ...nodes);
+};
+
 const actions = () => {
   const nodes = [];
   const result = view.results[chosen];
   const file = (path, text) =>
     make("a", { class: "plain-button", href: `${address(path)}?download`, download: true }, text);
+  if (!job) {
+    const again = button("Make it again", () => trigger("make", { index: example }), {
+      class: "solid-button", "data-testid": "make-again",
+    });
+    return make("div", { class: "actions" }, again, file(result.edited, "Download"), copyGif());
+  }
   if (result) {
     nodes.push(
       make("a", { class: "solid-button", href: `${address(result.edited)}?download`, download: true }, "Download"),
       file(result.side_by_side, "Side by side"), file(result.manifest, "Manifest"),
+      copyGif(),
     );
   }
   nodes.push(share());
-  if (view.final && view.clip) {
-    const text = job.mine ? "Edit again" : "Try with this clip";
-    const again = () => { delete document.body.dataset.shared; trigger("again", { job: job.id }); };
-    nodes.push(button(text, again, { class: "plain-button", "data-testid": "again" }));
-  }
   return make("div", { class: "actions" }, ...nodes);
 };
+
+const lost = () => (astray.length
+  ? make("p", { class: "made", role: "status", "data-testid": "astray" },
+    `The link also asks for ${astray.join(" and ")}, which this edit does not have.`)
+  : null);
+
+const afresh = () => make("div", { class: "actions" }, make("a", { class: "plain-button", href: "./", "data-testid": "afresh" }, "Start afresh"));
+
+const made = () => (view.made ? make("p", { class: "made", "data-testid": "made" }, view.made) : null);
 
 const facts = () => {
   const result = view.results[chosen];
@@ -55,14 +133,22 @@ const facts = () => {
     make("div", { title: n.meaning }, make("dt", {}, n.label), make("dd", {}, n.value))));
 };
 
+// How good it is, in words; each with what it means.
+const card = () => {
+  const rows = view.results[chosen]?.card || [];
+  if (!rows.length) return null;
+  return make("dl", { class: "card", "aria-label": "Quality", "data-testid": "card" }, ...rows.map((row) =>
+    make("div", {}, make("dt", {}, row.label), make("dd", {}, make("strong", {}, row.word), ` ${row.value}`),
+      make("dd", { class: "meaning" }, row.meaning))));
+};
+
 // What the engine chose by itself, or could not do, is in the manifest.
 const remarks = () => {
   const list = make("ul", { class: "remarks" });
   const result = view.results[chosen];
-  if (!result) return list;
-  fetch(address(result.manifest)).then((answer) => answer.json()).then((manifest) => {
+  manifestOf(result).then((manifest) => {
     list.replaceChildren(...(manifest.notes || []).map((text) => make("li", {}, text)));
-  }).catch(() => {});
+  });
   return list;
 };
 
@@ -73,7 +159,7 @@ const recipe = () => {
 };
 
 const drawBelow = () => {
-  const open = below.querySelector("details")?.open ?? !job.mine;
-  below.replaceChildren(...[prompts(), actions(), facts(), recipe()].filter(Boolean));
+  const open = below.querySelector("details")?.open ?? Boolean(job && !job.mine);
+  below.replaceChildren(...[prompts(), lost(), made(), next(), actions(), card(), facts(), recipe()].filter(Boolean));
   if (open) below.querySelector("details").open = true;
 };

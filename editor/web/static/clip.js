@@ -1,5 +1,6 @@
 // The clip that was chosen: the picture, the interval on its film band, and what is known of it.
-// value: {url, name, seconds, start, end, film, notes: [text]}; only start and end are changed here.
+// value: {url, name, seconds, start, end, film, notes: [text], region, region_at}; here are changed start, end, and where
+// the edit may act: `region`, a PNG in base64 ("": anywhere), painted on the picture at `region_at` seconds.
 
 const video = element.querySelector("video");
 const band = element.querySelector(".band");
@@ -11,8 +12,9 @@ const notes = element.querySelector(".notes");
 const LEAST = 0.1; // seconds; shorter holds no two frames
 
 let seconds = 1;
+let lastRegion = ""; // as the server knows it
 
-const paint = () => {
+const show = () => {
   const a = Number(from.value), b = Number(until.value);
   band.style.setProperty("--from", `${(100 * a) / seconds}%`);
   band.style.setProperty("--until", `${(100 * b) / seconds}%`);
@@ -26,7 +28,7 @@ const moved = (which) => {
   if (which === from && a > b - LEAST) from.value = Math.max(0, b - LEAST);
   if (which === until && b < a + LEAST) until.value = Math.min(seconds, a + LEAST);
   video.currentTime = Number(which.value);
-  paint();
+  show();
 };
 
 let pause = 0;
@@ -37,13 +39,47 @@ const settled = () => {
 };
 
 const tell = () => {
-  props.value = { ...props.value, start: Number(from.value), end: Number(until.value) };
+  const where = { region: mask.picture(), region_at: paintedAt };
+  props.value = { ...props.value, start: Number(from.value), end: Number(until.value), ...where };
   trigger("interval");
 };
 
+// Where the edit may act: painted on the frame at which the picture stands.
+let paintedAt = 0; // seconds
+let painting = false;
+const picture = element.querySelector(".picture");
+const paint = element.querySelector(".paint");
+const where = element.querySelector(".where");
+const mask = brush(video, () => { told(); settled(); });
+
+const told = () => {
+  const painted = mask.picture() !== "";
+  where.hidden = !painted;
+  where.textContent = painted ? `Only where you painted at ${paintedAt.toFixed(1)} s; carried along the clip's motion.` : "";
+  paint.textContent = painting ? "Done painting" : painted ? "Paint further" : "Paint where it may act";
+  paint.setAttribute("aria-pressed", String(painting));
+};
+
+paint.addEventListener("click", () => {
+  painting = !painting;
+  if (painting) {
+    video.pause();
+    if (mask.picture() === "") paintedAt = video.currentTime; else video.currentTime = paintedAt;
+    picture.append(mask.canvas);
+    paint.after(mask.tools);
+    mask.place();
+    mask.canvas.focus();
+  } else {
+    mask.canvas.remove();
+    mask.tools.remove();
+    play();
+  }
+  told();
+});
+
 for (const handle of [from, until]) {
   handle.addEventListener("input", () => { video.pause(); moved(handle); });
-  handle.addEventListener("change", () => { settled(); play(); });
+  handle.addEventListener("change", () => { settled(); if (!painting) play(); });
 }
 
 const play = () => {
@@ -72,9 +108,16 @@ const receive = () => {
   title.textContent = value.name;
   band.style.setProperty("--film", value.film ? `url("${value.film}")` : "none");
   notes.replaceChildren(...(value.notes || []).map((text) => make("li", {}, text)));
-  paint();
+  show();
   const url = address(value.url);
+  if (video.dataset.url !== url || (value.region || "") !== (lastRegion || "")) {
+    paintedAt = value.region_at || 0;
+    if (value.region !== mask.picture()) mask.load(value.region);
+    lastRegion = value.region;
+  }
+  told();
   if (video.dataset.url !== url) {
+    if (painting) paint.click();
     video.dataset.url = url;
     video.src = url;
     play();

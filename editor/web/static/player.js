@@ -1,11 +1,97 @@
-// The compare player: original and edited clip in one frame, played together, with a line to pull across.
-// The edited clip leads; the original follows at `start` seconds later, because it is the whole upload.
+// Players of a result. Videos in one player run in step: the first edited clip leads, the others follow it. The
+// original is the whole upload, so it is followed `start` seconds later.
 
-const comparePlayer = () => {
-  const video = (name, label) =>
-    make("video", { class: name, "data-testid": name, "aria-label": label, playsinline: true, preload: "auto" });
-  const original = video("original", "Original clip");
-  const edited = video("edited", "Edited clip");
+const film = (name, label) =>
+  make("video", { class: name, "data-testid": name, "aria-label": label, playsinline: true, preload: "auto" });
+
+// Controls for several videos in step. `lead` is the clock; `followers()` gives [video, seconds it is later].
+// `frames()` is how many frames the lead has, 0 if unknown; `rested` hears when it stands still somewhere.
+const transport = (lead, followers, frames, rested, seen = () => {}) => {
+  const toggle = make("button", { type: "button", class: "round", "data-testid": "play" });
+  const mute = make("button", { type: "button", class: "round quiet", hidden: true });
+  const seek = make("input", {
+    type: "range", class: "seek", min: 0, max: 1, step: 0.01, value: 0, "aria-label": "Time", "data-testid": "seek",
+  });
+  const time = make("output", { class: "time" });
+  const controls = make("div", { class: "controls" }, toggle, seek, time, mute);
+  let wanted = false;
+
+  const face = () => {
+    toggle.replaceChildren(icon(wanted ? "pause" : "play"));
+    toggle.setAttribute("aria-label", wanted ? "Pause" : "Play");
+    mute.replaceChildren(icon(lead.muted ? "silent" : "sound"));
+    mute.setAttribute("aria-label", lead.muted ? "Turn sound on" : "Turn sound off");
+  };
+  const align = () => {
+    for (const [video, later] of followers()) {
+      const target = Math.min(later + lead.currentTime, (video.duration || Infinity) - 0.001);
+      if (Math.abs(video.currentTime - target) > (wanted ? 0.08 : 0.005)) video.currentTime = target;
+    }
+  };
+  const show = () => {
+    const length = lead.duration || 0;
+    seek.max = length || 1;
+    seek.value = lead.currentTime;
+    seek.setAttribute("aria-valuetext", `${clock(lead.currentTime)} of ${clock(length)}`);
+    seen(lead.currentTime, length);
+    time.textContent = `${lead.currentTime.toFixed(1)} / ${clock(length)}`;
+    if (lead.mozHasAudio || lead.webkitAudioDecodedByteCount > 0) mute.hidden = false;
+  };
+  const play = () => {
+    wanted = true;
+    face();
+    align();
+    const all = [lead, ...followers().map(([video]) => video)];
+    Promise.all(all.map((video) => video.play())).catch(() => { wanted = false; face(); });
+  };
+  const pause = () => {
+    wanted = false;
+    lead.pause();
+    for (const [video] of followers()) video.pause();
+    align();
+    face();
+  };
+  const go = (seconds) => {
+    lead.currentTime = Math.max(0, Math.min(seconds, (lead.duration || Infinity) - 0.001));
+    align();
+    show();
+    if (!wanted) rested();
+  };
+  const step = (count) => {
+    if (wanted) pause();
+    const one = (lead.duration || 0) / (frames() || 24 * (lead.duration || 1));
+    go((Math.floor(lead.currentTime / one + 0.01) + count + 0.5) * one); // the middle of a frame is surely that frame
+  };
+  const tick = () => {
+    if (lead.isConnected && wanted) {
+      align();
+      show();
+      for (const [video] of followers()) {
+        if (video.paused && !video.ended && !lead.paused) video.play().catch(() => {});
+      }
+    }
+    requestAnimationFrame(tick);
+  };
+  toggle.addEventListener("click", () => { if (wanted) { pause(); rested(); } else play(); });
+  mute.addEventListener("click", () => { lead.muted = !lead.muted; face(); });
+  seek.addEventListener("input", () => go(Number(seek.value)));
+  lead.addEventListener("loadedmetadata", () => { align(); show(); });
+  lead.addEventListener("seeked", () => { align(); show(); });
+  lead.addEventListener("ended", () => { lead.currentTime = 0; align(); if (wanted) play(); });
+  face();
+  requestAnimationFrame(tick);
+
+  const keys = {
+    " ": () => toggle.click(), ArrowLeft: () => go(lead.currentTime - 0.5), ArrowRight: () => go(lead.currentTime + 0.5),
+    ",": () => step(-1), ".": () => step(1),
+  };
+  return { controls, play, pause, go, keys, face, align, get playing() { return wanted; }, get at() { return lead.currentTime; } };
+};
+
+// Original and edited clip in one frame, with a line to pull across.
+const comparePlayer = (frames, rested) => {
+  const original = film("original", "Original clip");
+  const edited = film("edited", "Edited clip");
   original.muted = edited.muted = true;
   const cut = make("input", {
     type: "range", class: "cut", min: 0, max: 100, step: 1, value: 50, "data-testid": "cut",
@@ -17,87 +103,61 @@ const comparePlayer = () => {
     make("span", { class: "tag right", "aria-hidden": "true" }, "Edited"),
     make("span", { class: "line", "aria-hidden": "true" }), cut,
   );
-  const toggle = make("button", { type: "button", class: "round", "data-testid": "play" });
-  const mute = make("button", { type: "button", class: "round quiet", hidden: true });
-  const seek = make("input", {
-    type: "range", class: "seek", min: 0, max: 1, step: 0.01, value: 0, "aria-label": "Time", "data-testid": "seek",
-  });
-  const time = make("output", { class: "time" });
-  const controls = make("div", { class: "controls" }, toggle, seek, time, mute);
-  let start = 0;
-  let wanted = false;
-
-  const face = () => {
-    toggle.replaceChildren(icon(wanted ? "pause" : "play"));
-    toggle.setAttribute("aria-label", wanted ? "Pause" : "Play");
-    mute.replaceChildren(icon(edited.muted ? "silent" : "sound"));
-    mute.setAttribute("aria-label", edited.muted ? "Turn sound on" : "Turn sound off");
-  };
-  const align = () => {
-    const target = Math.min(start + edited.currentTime, (original.duration || Infinity) - 0.001);
-    if (Math.abs(original.currentTime - target) > (wanted ? 0.08 : 0.005)) original.currentTime = target;
-  };
-  const show = () => {
-    const length = edited.duration || 0;
-    seek.max = length || 1;
-    seek.value = edited.currentTime;
-    seek.setAttribute("aria-valuetext", `${clock(edited.currentTime)} of ${clock(length)}`);
-    time.textContent = `${edited.currentTime.toFixed(1)} / ${clock(length)}`;
-    const heard = edited.mozHasAudio || edited.webkitAudioDecodedByteCount > 0;
-    if (heard) mute.hidden = false;
-  };
-  const play = () => {
-    wanted = true;
-    face();
-    align();
-    Promise.all([edited.play(), original.play()]).catch(() => { wanted = false; face(); });
-  };
-  const pause = () => {
-    wanted = false;
-    edited.pause();
-    original.pause();
-    align();
-    face();
-  };
-  const tick = () => {
-    if (box.isConnected && wanted) {
-      align();
-      show();
-      if (original.paused && !original.ended && !edited.paused) original.play().catch(() => {});
+  // Where the edit acted, over the edited half: one mask per keyframe.
+  const acted = make("canvas", { class: "acted", "data-testid": "acted", "aria-hidden": "true", hidden: true });
+  edited.after(acted);
+  let marks = null; // {width, height, masks: [bytes], keyframes: [number]}
+  const mark = (seconds, length) => {
+    if (!marks || acted.hidden || !length) return;
+    const frame = (seconds / length) * frames();
+    const near = marks.keyframes.reduce((best, at, i) => (Math.abs(at - frame) < Math.abs(marks.keyframes[best] - frame) ? i : best), 0);
+    const context = acted.getContext("2d");
+    const pixels = context.createImageData(marks.width, marks.height);
+    for (let i = 0; i < marks.width * marks.height; i += 1) {
+      const inside = (marks.masks[near][i >> 3] >> (7 - (i & 7))) & 1;
+      pixels.data.set(inside ? [20, 184, 166, 120] : [0, 0, 0, 90], 4 * i);
     }
-    requestAnimationFrame(tick);
+    context.putImageData(pixels, 0, 0);
   };
-  toggle.addEventListener("click", () => (wanted ? pause() : play()));
-  mute.addEventListener("click", () => { edited.muted = !edited.muted; face(); });
-  seek.addEventListener("input", () => { edited.currentTime = Number(seek.value); align(); show(); });
+  let start = 0;
+  const run = transport(edited, () => [[original, start]], frames, rested, mark);
   cut.addEventListener("input", () => box.style.setProperty("--cut", `${cut.value}%`));
   edited.addEventListener("loadedmetadata", () => {
     box.style.setProperty("--ratio", edited.videoWidth / edited.videoHeight);
-    align();
-    show();
   });
-  original.addEventListener("loadedmetadata", align);
-  edited.addEventListener("seeked", () => { align(); show(); });
-  edited.addEventListener("ended", () => { edited.currentTime = 0; align(); if (wanted) play(); });
-  face();
-  requestAnimationFrame(tick);
+  original.addEventListener("loadedmetadata", run.align);
 
   return {
-    box, controls, pause,
-    load(originalUrl, editedUrl, offset) {
-      const at = edited.currentTime;
+    box, run,
+    // `found`: what a manifest says under `acted`, null: nothing; `keyframes`: the frames that its masks belong to
+    know(found, keyframes) {
+      marks = null;
+      if (!found) { acted.hidden = true; return; }
+      const [width, height] = found.size;
+      [acted.width, acted.height] = found.size;
+      const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+      marks = { width, height, masks: found.masks.map(bytes), keyframes };
+      mark(edited.currentTime, edited.duration);
+    },
+    get marked() { return !acted.hidden; },
+    show(on) { acted.hidden = !on; mark(edited.currentTime, edited.duration); },
+    // `at`: seconds to stand still at, null: play on
+    // and `resume`: from here
+    load(originalUrl, editedUrl, offset, at, resume) {
+      const before = resume || edited.currentTime;
       const again = original.dataset.url === originalUrl;
       start = offset;
       if (!again) { original.dataset.url = originalUrl; original.src = originalUrl; }
       if (edited.dataset.url !== editedUrl) {
         edited.dataset.url = editedUrl;
         edited.src = editedUrl;
-        if (again) edited.addEventListener("loadedmetadata", () => { edited.currentTime = at; }, { once: true });
-      }
-      if (!calm()) play(); else face();
+        const from = at ?? (again || resume ? before : 0);
+        if (from) edited.addEventListener("loadedmetadata", () => run.go(from), { once: true });
+      } else if (at !== null) run.go(at);
+      if (!calm() && at === null) run.play(); else run.face();
     },
     clear() {
-      pause();
+      run.pause();
       for (const node of [original, edited]) {
         delete node.dataset.url;
         node.removeAttribute("src");
@@ -105,4 +165,19 @@ const comparePlayer = () => {
       }
     },
   };
+};
+
+// The original and all results in one grid, in step. `cells`: [{url, node for the caption, label}], original first.
+const gridPlayer = (cells, start, frames, rested) => {
+  const videos = cells.map(({ url, label }) => {
+    const video = make("video", { src: url, playsinline: true, preload: "auto", "aria-label": label });
+    video.muted = true;
+    return video;
+  });
+  const box = make("div", { class: "all" }, ...videos.map((video, n) =>
+    make("figure", {}, video, make("figcaption", {}, cells[n].caption))));
+  const [original, lead, ...rest] = videos;
+  const run = transport(lead, () => [[original, start], ...rest.map((video) => [video, 0])], frames, rested);
+  if (!calm()) run.play();
+  return { box, run };
 };
