@@ -2,8 +2,10 @@
 
 import re
 
+import numpy as np
 import pytest
 
+from editor.media import write_video
 from editor.request import EditRequest
 from tests.web.serving import SOURCE, TARGET, WAITING
 
@@ -106,6 +108,24 @@ def test_the_interval_chooses_the_frames(visit, served):
     page.get_by_role("button", name="Change clip").click()
     page.wait_for_selector("#upload")
     assert visitor.errors == []
+
+
+def test_the_interval_of_a_clip_full_of_detail_can_be_moved(visit, tmp_path):
+    """Its band of pictures is longer than any text that the server takes."""
+    visitor = visit()
+    page = visitor.open()
+    noise = np.random.default_rng(0).integers(0, 256, (8, 90, 160, 3), dtype=np.uint8)
+    write_video(noise, 4.0, tmp_path / "detail.mp4")
+    visitor.upload(tmp_path / "detail.mp4")
+    film = "getComputedStyle(document.querySelector('.clip-card .band')).getPropertyValue('--film').length"
+    assert page.evaluate(film) > 10_000
+    until = page.get_by_role("slider", name="End of the interval")
+    until.focus()
+    for _ in range(10):
+        until.press("ArrowLeft")
+    page.get_by_text("0.0 to 1.0 s").wait_for()
+    page.locator("#used").get_by_text(re.compile(r"\b4 frames")).wait_for()
+    assert page.evaluate(film) > 10_000 and visitor.errors == []
 
 
 def answer_slowly(page):

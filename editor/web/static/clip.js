@@ -40,7 +40,8 @@ const settled = () => {
 
 const tell = () => {
   const where = { region: mask.picture(), region_at: paintedAt };
-  props.value = { ...props.value, start: Number(from.value), end: Number(until.value), ...where };
+  // without the film, which is long and which the server knows
+  props.value = { ...props.value, film: "", start: Number(from.value), end: Number(until.value), ...where };
   trigger("interval");
 };
 
@@ -106,10 +107,10 @@ const receive = () => {
   from.value = value.start;
   until.value = value.end;
   title.textContent = value.name;
-  band.style.setProperty("--film", value.film ? `url("${value.film}")` : "none");
   notes.replaceChildren(...(value.notes || []).map((text) => make("li", {}, text)));
   show();
   const url = address(value.url);
+  if (value.film || video.dataset.url !== url) band.style.setProperty("--film", value.film ? `url("${value.film}")` : "none");
   if (video.dataset.url !== url || (value.region || "") !== (lastRegion || "")) {
     paintedAt = value.region_at || 0;
     if (value.region !== mask.picture()) mask.load(value.region);
