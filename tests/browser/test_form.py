@@ -236,7 +236,8 @@ def test_a_phone_is_wide_enough(visit, served, scheme):
     visitor.run()
     visitor.see("preview")
     assert fits()
-    assert page.evaluate("document.querySelector('.screen').getBoundingClientRect().top < window.innerHeight")
+    box = "document.querySelector('.screen').getBoundingClientRect()"
+    page.wait_for_function(f"{box}.top >= 0 && {box}.bottom <= window.innerHeight")  # the button brings it into view
     served.let_go()
     visitor.finished()
     assert fits()

@@ -305,7 +305,7 @@ const receive = () => {
   view = value.view || null;
   if (job && !job.mine) document.body.dataset.shared = "yes"; else delete document.body.dataset.shared;
   draw();
-  if (changed && job) element.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
+  if (changed && job) screen.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
   if (job && !(view && view.final)) ask(job.id);
   if (changed && (job || example !== null)) {
     const url = new URL(location.href);
