@@ -22,6 +22,8 @@ STATEMENT = (
     "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 )
 """Stands inside every finished video, for people and, in IPTC's words, for programs."""
+INSIDE = ("manifest", "statement", "request", "numbers", "target", "target_index", "model", "versions", "clip")
+"""Parts of the manifest that stand inside a file. Equal edits stay equal bytes: no times, and not what was cached."""
 MOST_COMPLAINTS = 20
 CHOICE = ("preset", "model", "family", "strength")
 """Fields that choose the numbers of the others."""
@@ -36,12 +38,9 @@ class Recalled:
 
 
 def tag_text(manifest: Mapping[str, Any]) -> str:
-    """The manifest as it stands inside a file: without what only the page shows, or its notes where it is too long."""
-    manifest = {name: value for name, value in manifest.items() if name != "acted"}
-    text = json.dumps(manifest, ensure_ascii=False, separators=(",", ":"))
-    if len(text.encode()) > tag.MOST_BYTES:
-        text = json.dumps({**manifest, "notes": []}, ensure_ascii=False, separators=(",", ":"))
-    return text
+    """The manifest as it stands inside a file: how the edit is made again, without what is of one run alone."""
+    kept = {name: manifest[name] for name in INSIDE if name in manifest}
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_settings(path: Path) -> Recalled:
