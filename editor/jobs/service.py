@@ -190,9 +190,10 @@ class JobService:
         workers = tuple(self._worker_health(pulse) for pulse in self.executor.pulses())
         states = {worker.state for worker in workers}
         free = files.free_mb(self.settings.data)
+        away = "absent" if self.runner.alive() and not workers else "stopped"
         return Health(
-            ok=bool(states & {"idle", "busy"}),
-            worker=next((state for state in ("busy", "idle", "silent") if state in states), "stopped"),
+            ok=bool(states & {"idle", "busy"}) or away == "absent",
+            worker=next((state for state in ("busy", "idle", "silent") if state in states), away),
             workers=workers,
             queued=queued,
             running=running,

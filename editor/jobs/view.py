@@ -81,11 +81,13 @@ class WorkerHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """Whether this server can work. `ok` is what `/healthz` answers: true while at least one worker can compute."""
+    """Whether this server can work. `ok` is what `/healthz` answers: false when a restart would help, because no
+    worker can compute though its device is there."""
 
     ok: bool
     worker: str
-    """The state of all workers in a word: `stopped` or `silent` when none can compute, `busy` when one does."""
+    """The state of all workers in a word: `busy` when one is, `stopped` or `silent` when none can compute, `absent`
+    when a cluster has no node."""
     workers: tuple[WorkerHealth, ...]
     queued: int
     running: int
