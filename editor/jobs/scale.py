@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,20 +26,21 @@ from editor.settings import ROOT, Settings
 
 EXAMPLES = ROOT / "assets" / "examples"
 JOBS = 12
-ALONE = 3
-"""Single edits of which the fastest counts: other programs only ever slow one down."""
+ROUNDS = 3
+"""In so many parts the jobs are done, every variant one part after another."""
+KINDS = ("process", "ray")
+Kind = tuple[str, int]
+"""Executor and number of workers."""
 SECONDS = 1.0
 """Of the example clip; at most four keyframes with this preset."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done, and how often."""
+    """What is to be done."""
 
-    engine: str
     clip: Path
     request: EditRequest
-    jobs: int
 
 
 def measure(folder: Path, jobs: int = JOBS, engine: str = ENGINE) -> dict[str, Any]:
@@ -49,39 +50,67 @@ def measure(folder: Path, jobs: int = JOBS, engine: str = ENGINE) -> dict[str, A
     clip = folder / "clip.mp4"
     normalise(EXAMPLES / example["file"], clip, Limits.from_settings(settings))
     words = {"source": example["source"], "targets": tuple(example["targets"][:1])}
-    work = Work(engine, clip, EditRequest.from_preset("fast", **words, end=SECONDS), jobs)
-    one, two = replace(settings, devices=("cpu",)), replace(settings, devices=("cpu:2",))
-    figures: dict[str, Any] = {"process": _pair(one, two, work)}
-    if find_spec("ray") is None:
+    work = Work(clip, EditRequest.from_preset("fast", **words, end=SECONDS))
+    with ExitStack() as stack:
+        services = {}
+        for kind in KINDS if find_spec("ray") else KINDS[:1]:
+            for workers in (1, 2):
+                one = replace(settings, data=folder / f"{kind}-{workers}")
+                ready = _ray(stack, one, workers) if kind == "ray" else _process(one, workers)
+                services[kind, workers] = stack.enter_context(_serving(ready, engine, workers, work))
+        alone, spent = _timed(services, work, jobs)
+    figures = {kind: _figures(kind, alone, spent, jobs) for kind, workers in services if workers == 1}
+    if "ray" not in figures:
         return {**figures, "ray": "not installed: pip install -r requirements-cluster.txt"}
-    with _cluster(folder) as address:
-        afar = replace(settings, executor="ray", ray_address=address)
-        one, two = (replace(afar, ray_cpus=max(1, cores() // workers)) for workers in (1, 2))
-        figures["ray"] = _pair(one, two, work)
-    figures["ray_overhead"] = figures["ray"]["seconds_alone"] / figures["process"]["seconds_alone"]
-    return figures
+    return {**figures, "ray_overhead": alone["ray", 1] / alone["process", 1]}
 
 
-def _pair(one: Settings, two: Settings, work: Work) -> dict[str, float]:
-    alone, rate = _run(one, 1, work)
-    _, rate_of_two = _run(two, 2, work)
+def _timed(services: dict[Kind, JobService], work: Work, jobs: int) -> tuple[dict[Kind, float], dict[Kind, float]]:
+    """Seconds of the fastest single edit, and of all `jobs`: in turns, since other programs come and go."""
+    alone = dict.fromkeys(services, float("inf"))
+    spent = dict.fromkeys(services, 0.0)
+    for _ in range(ROUNDS):
+        for kind, service in services.items():
+            alone[kind] = min(alone[kind], _seconds(_finished(service, work, 1)))
+        for kind, service in services.items():
+            spent[kind] += _seconds(_finished(service, work, jobs // ROUNDS))
+    return alone, spent
+
+
+def _figures(kind: str, alone: dict[Kind, float], spent: dict[Kind, float], jobs: int) -> dict[str, float]:
+    per_minute = {workers: 60 * (jobs // ROUNDS * ROUNDS) / spent[kind, workers] for workers in (1, 2)}
     return {
-        "seconds_alone": alone,
-        "jobs_per_minute_1_worker": rate,
-        "jobs_per_minute_2_workers": rate_of_two,
-        "ratio": rate_of_two / rate,
+        "seconds_alone": alone[kind, 1],
+        "jobs_per_minute_1_worker": per_minute[1],
+        "jobs_per_minute_2_workers": per_minute[2],
+        "ratio": per_minute[2] / per_minute[1],
     }
 
 
-def _run(settings: Settings, workers: int, work: Work) -> tuple[float, float]:
-    """Seconds of one edit alone and jobs per minute of many, on workers that are warm."""
-    service = JobService(settings, work.engine).start()
+def _process(settings: Settings, workers: int) -> Settings:
+    return replace(settings, devices=("cpu",) if workers == 1 else (f"cpu:{workers}",))
+
+
+def _ray(stack: ExitStack, settings: Settings, workers: int) -> Settings:
+    """Settings for a cluster of this machine: a head that computes nothing, and a node with all cores."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    stack.callback(made.shutdown)
+    made.add_node(num_cpus=cores(), env_vars={"EDITOR_DATA": str(settings.data / "node"), "EDITOR_CACHE_MB": "0"})
+    share = max(1, cores() // workers)
+    return replace(settings, executor="ray", ray_address=made.address, ray_cpus=share)
+
+
+@contextmanager
+def _serving(settings: Settings, engine: str, workers: int, work: Work) -> Iterator[JobService]:
+    """A service whose workers are there and have loaded the model."""
+    service = JobService(settings, engine).start()
     try:
         while len(service.executor.slots) < workers:
             time.sleep(0.1)
-        _finished(service, work, workers)  # every worker loads its model
-        alone = min(_seconds(_finished(service, work, 1)) for _ in range(ALONE))
-        return alone, 60 * work.jobs / _seconds(_finished(service, work, work.jobs))
+        _finished(service, work, 2 * workers)
+        yield service
     finally:
         service.stop()
 
@@ -101,19 +130,6 @@ def _finished(service: JobService, work: Work, count: int) -> list[JobView]:
 def _seconds(views: list[JobView]) -> float:
     """From the first start to the last end."""
     return max(view.ended for view in views) - min(view.started for view in views)
-
-
-@contextmanager
-def _cluster(folder: Path) -> Iterator[str]:
-    """The address of a Ray cluster of this machine: a head that computes nothing and a node with all cores."""
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    made.add_node(num_cpus=cores(), env_vars={"EDITOR_DATA": str(folder / "node"), "EDITOR_CACHE_MB": "0"})
-    try:
-        yield made.address
-    finally:
-        made.shutdown()
 
 
 if __name__ == "__main__":

@@ -309,7 +309,7 @@ def test_a_device_is_named_once():
 def test_what_two_workers_gain_is_measured(tmp_path, monkeypatch):
     """With edits that only wait, so two workers finish twice as many."""
     monkeypatch.setattr(scale, "find_spec", lambda name: None)
-    figures = scale.measure(tmp_path, jobs=4, engine="tests.web.fake_engine:run")
+    figures = scale.measure(tmp_path, jobs=6, engine="tests.web.fake_engine:run")
     assert figures["ray"].startswith("not installed")
     found = figures["process"]
     assert found["ratio"] == found["jobs_per_minute_2_workers"] / found["jobs_per_minute_1_worker"] > 1.1
