@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -51,10 +52,17 @@ def _same_version(ray: Any, node: str, answer: Any) -> bool:  # noqa: ANN401
     return found == fingerprint()
 
 
+def _end_with_the_server() -> None:
+    """Thread: its end of the pipe closes; the main thread may hang in a call to a cluster that is gone."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
 def main() -> None:
     """The scout's process: one line of JSON for every look."""
     setup: Setup = decode(sys.stdin.buffer.readline())
     log_to_terminal("scout", setup.settings.log)
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print to stderr
     try:
