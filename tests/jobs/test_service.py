@@ -304,6 +304,28 @@ def test_health(house):
     assert health.accepting and health.free_disk_mb > 0 and health.workers[0].heartbeat_age is None
 
 
+class NobodyThere:
+    """The executor of a cluster without nodes."""
+
+    lent, slots = False, ()
+
+    def pulses(self):
+        return ()
+
+    def close(self):
+        pass
+
+
+def test_without_any_device_jobs_wait_and_the_server_is_well(house):
+    service = house.service(NobodyThere())
+    assert not service.health().ok, "it was not started"
+    service.start()
+    job = house.submit(service)
+    health = service.health()
+    assert (health.ok, health.worker, health.workers, health.queued) == (True, "absent", (), 1)
+    assert (service.view(job.id).devices, service.view(job.id).wait) == (0, None)
+
+
 def test_an_event_that_lends_the_device_can_run_the_next_job_itself(house):
     service = house.inline()
     assert not service.runner.run_next("device")
