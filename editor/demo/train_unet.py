@@ -15,7 +15,7 @@ from editor.demo.loop import Run, decay, grid
 from editor.demo.train_vae import decoded, encoded
 from editor.demo.workers import OTHER_PROCESS, first_process_first, rank
 
-BATCH, PEAK = 16, 1e-3  # per process
+BATCH, PEAK = 16, 7e-4  # per process
 TEXT_DROPOUT = 0.1  # share of captions emptied, so that guidance has its unconditional prediction
 SUBJECT_WEIGHT = 5.0
 """How many times as much the error on the subject counts: a tenth of the picture and most of the difficulty."""

@@ -1,4 +1,4 @@
-"""What the guard answers itself: the files of jobs, the example clips, and the health of the server.
+"""What the guard answers itself: the files of jobs, the example clips, and uploads.
 
 No request path ever becomes a file path: names are looked up in what the job service says exists.
 """
@@ -46,10 +46,6 @@ _drawing = asyncio.Semaphore(2)
 def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...], bounds: Bounds) -> dict[str, Handler]:
     """The guard's own answers, by the first part of the path."""
 
-    async def healthz(request: Request, values: dict[str, str]) -> Response:
-        health = await run_in_threadpool(service.health)
-        return JSONResponse(_public_health(health), 200 if health.ok else 503, headers=_fresh())
-
     async def job(request: Request, values: dict[str, str]) -> Response:
         try:
             view = await run_in_threadpool(service.view, values["job_id"])
@@ -81,7 +77,7 @@ def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...], bou
         return _not_here()
 
     upload = Uploads(service.settings, bounds)
-    return {"healthz": healthz, "job": job, "example": example, "upload": upload}
+    return {"job": job, "example": example, "upload": upload}
 
 
 def _told(view: JobView, pace: Pace) -> dict[str, Any]:
@@ -187,10 +183,6 @@ def _draw_gif(clip: Path, edited: Path, start: float) -> bytes:
     settings = read_tag(edited) or ""
     gif = video_gif(edited, GIF_BYTES - 2 * len(settings.encode()))
     return tagged_gif(gif, settings) if settings else gif
-
-
-def _public_health(health: Any) -> dict[str, Any]:  # noqa: ANN401 - a frozen dataclass of plain values
-    return {"ok": health.ok, "worker": health.worker, "queued": health.queued, "accepting": health.accepting}
 
 
 def _fresh() -> dict[str, str]:
