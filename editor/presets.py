@@ -92,13 +92,10 @@ PHOTO = {
 BY_FAMILY: dict[str, dict[str, dict[str, Any]]] = {
     # UNet evaluations per frame of a swap: N inversion, 2N source and target, and one more on each guided step.
     "drawn": {
-        "balanced": {"steps": 17, "swap_steps": 12, **DRAWN},  # 12 + 24 + 5 = 41; 17 + 34 + 7 = 58 for a new place
-        "fast": {"steps": 14, "swap_steps": 8, **DRAWN},  # 8 + 16 + 4 = 28; 14 + 28 + 6 = 48 for a new place
+        "balanced": {"steps": 26, **DRAWN},  # 26 + 52 + 11 = 89; a further target 26 + 11 = 37
+        "fast": {"steps": 19, **DRAWN},  # 19 + 38 + 8 = 65; a further target 19 + 8 = 27
     },
-    "photo": {
-        "balanced": {"steps": 30, "swap_steps": 0, **PHOTO},
-        "fast": {"steps": 16, "swap_steps": 0, **PHOTO},
-    },
+    "photo": {"balanced": {"steps": 30, **PHOTO}, "fast": {"steps": 16, **PHOTO}},
 }
 """Family -> preset -> the numbers that depend on the family."""
 

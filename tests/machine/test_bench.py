@@ -17,7 +17,6 @@ from editor.machine.cost import Bout
 from editor.machine.shapes import counted_peak, layout, meta_parts, save_random
 from editor.machine.work import run_shape
 from editor.method.branches import planned_evaluations
-from editor.method.control import settled
 from editor.method.flops import run_flops, unet_flops, vae_flops
 from editor.method.plan import plan_control
 from editor.request import PRESETS, EditRequest
@@ -37,7 +36,7 @@ def swap_plans(request, targets=1):
 def test_the_presets_keep_their_promises_of_work():
     """By plan; `test_pipeline` shows that what runs is what is planned."""
     for preset in PRESETS:
-        request = settled(EditRequest.from_preset(preset, **SWAP))
+        request = EditRequest.from_preset(preset, **SWAP)
         one = sum(planned_evaluations(request, swap_plans(request)).values())
         two = sum(planned_evaluations(request, swap_plans(request, 2)).values())
         assert one <= BOUNDS[f"presets.{preset}.unet_evaluations_per_frame"]
@@ -55,7 +54,7 @@ def test_count_work_runs_every_preset(monkeypatch):
     monkeypatch.setattr(work, "PRESETS", ("fast",))
     said = []
     figures = work.count_work(said.append)["fast"]
-    request = settled(EditRequest.from_preset("fast", **SWAP))
+    request = EditRequest.from_preset("fast", **SWAP)
     assert figures["unet_evaluations_per_frame"] == pytest.approx(
         sum(planned_evaluations(request, swap_plans(request)).values())
     )
