@@ -13,7 +13,7 @@ from editor.demo.world import SIZE
 TOKENS = 77
 TEXT_WIDTH = 128
 LATENT_CHANNELS = 4
-WIDTHS = (64, 128, 192)
+WIDTHS = (64, 96, 128)
 """Channels of the UNet's levels, the finest first."""
 HEAD = 32  # channels of an attention head
 FACTOR = 4  # frame pixels per latent cell and axis

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import numpy as np
 
 from editor.events import EditResult
@@ -118,7 +117,6 @@ def serving(folder: Path, engine: str = ENGINE, shelf: Path | None = None, **set
     finally:
         app.blocks.close(verbose=False)
         service.stop()
-        gr.close_all(verbose=False)
 
 
 def one_example(shelf: Path, **more: Any) -> Path:
