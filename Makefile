@@ -21,7 +21,7 @@ $(STAMP): requirements.lock requirements.txt requirements-dev.txt
 # Debian and Ubuntu with root only; elsewhere the browser tests find an installed Chromium or are skipped by name.
 chromium: $(CHROMIUM)
 $(CHROMIUM): $(STAMP)
-	@sh .ci/chromium || echo "Chromium is not installed: browser tests will be skipped."
+	@sh .ci/tools chromium || echo "Chromium is not installed: browser tests will be skipped."
 	@touch $@
 
 run: setup
@@ -33,7 +33,7 @@ test: setup chromium
 # Fixes the version and the hashes of everything that runs; needs PyPI.
 lock: setup
 	$(PIP) uv==0.13.9
-	PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/lock
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/tools lock
 
 lint: setup
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from editor.media import probe
 from editor.request import PRESETS, EditRequest
 from editor.settings import ROOT
 from tests import tiny
-from tests.clips import write_clip
+from tests.tiny import write_clip
 
 PROMPTS = ["--source", "a red car", "--target", "a blue car"]
 

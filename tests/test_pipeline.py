@@ -23,7 +23,7 @@ from editor.stages.footage import read_footage
 from editor.stages.meter import Memory
 from editor.stages.session import Session
 from tests import tiny
-from tests.clips import moving_square, write_clip
+from tests.tiny import moving_square, write_clip
 
 SOURCE, TARGET = "a red car on the road", "a blue car on the road"
 STEPS, FRAMES = 3, 3

@@ -2,19 +2,23 @@
 
 `components("sd15")` has Stable Diffusion 1.x's layout (4 levels, 16 attention blocks), `"sd21"` the same with a head
 count per level and linear projections, `"demo"` the layout of the built-in model, `"two levels"` the cheapest one.
-`save_checkpoint` writes a whole checkpoint folder as Stable Diffusion ships it.
+`save_checkpoint` writes a whole checkpoint folder as Stable Diffusion ships it. Small drawn clips stand at the end.
 """
 
 import json
+import subprocess
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from tempfile import mkdtemp
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from editor.media import ffmpeg_path, write_video
 
 WORDS = (
     "a an the of on in at and with to is photo red blue green yellow car bus dog cat rabbit bird child bike boat ball "
@@ -231,3 +235,28 @@ def save_checkpoint(
         written.unlink()
     write_tokenizer(folder / "tokenizer")
     return folder
+
+
+def moving_square(frames: int = 8, width: int = 48, height: int = 32) -> np.ndarray:
+    """A red square that crosses a shaded ground: uint8 (frames, height, width, 3)."""
+    ground = np.linspace(40, 160, width, dtype=np.uint8)[None, None, :, None]
+    pictures = np.broadcast_to(ground, (frames, height, width, 3)).copy()
+    side = height // 3
+    for i in range(frames):
+        left = round(i * (width - side) / max(1, frames - 1))
+        pictures[i, side : 2 * side, left : left + side] = (210, 40, 30)
+    return pictures
+
+
+def write_clip(path: Path, frames: np.ndarray | None = None, fps: float = 8.0, sound: bool = False) -> Path:
+    """Write `frames` (default: `moving_square()`) to `path`, with a tone when `sound`."""
+    frames = moving_square() if frames is None else frames
+    write_video(frames, fps, path)
+    if sound:
+        silent = path.with_name("silent-" + path.name)
+        path.rename(silent)
+        tone = ["-f", "lavfi", "-i", f"sine=frequency=440:duration={len(frames) / fps}"]
+        command = [ffmpeg_path(), "-v", "error", "-i", str(silent), *tone, "-c:v", "copy", "-c:a", "aac", str(path)]
+        subprocess.run(command, check=True)
+        silent.unlink()
+    return path

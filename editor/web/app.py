@@ -11,7 +11,6 @@ from gradio.state_holder import SessionState, StateHolder
 from starlette.middleware import Middleware
 
 from editor.jobs import JobService, temporary_folder
-from editor.jobs.metrics import Metrics
 from editor.settings import Settings
 from editor.web.admission import Admission
 from editor.web.api import NAMES
@@ -24,7 +23,7 @@ from editor.web.door.server import Connections, bound_server, throttle_server_lo
 from editor.web.door.visitor import Network, counted_address
 from editor.web.estimate import Pace
 from editor.web.examples import load_examples
-from editor.web.monitor import MetricsPage, healthz
+from editor.web.monitor import Metrics, MetricsPage, healthz
 from editor.web.page import Page
 from editor.web.parts import STATIC, head, theme
 

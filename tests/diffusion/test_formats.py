@@ -16,7 +16,7 @@ from editor.machine import shapes
 from editor.settings import Settings
 from editor.stages.cache import InversionCache
 from tests import layouts
-from tests.clips import write_clip
+from tests.tiny import write_clip
 
 CPU = Settings(device="cpu")
 KINDS = ("sd15", "sd21", "sdxl")

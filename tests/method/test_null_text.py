@@ -13,8 +13,8 @@ from editor.method.inversion import Trajectory, invert
 from editor.method.null_text import fit_null_text
 from editor.method.schedule import Schedule
 from tests import tiny
-from tests.clips import moving_square
 from tests.method.runs import SOURCE, ask, run_edit
+from tests.tiny import moving_square
 
 
 @pytest.fixture(scope="module")
