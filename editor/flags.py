@@ -44,6 +44,8 @@ def request_from(args: argparse.Namespace, like: EditRequest | None = None) -> E
 def _beside(like: EditRequest, given: dict[str, Any]) -> dict[str, Any]:
     """The flags that are given, and what `like` says beside them."""
     flags = {name: value for name, value in given.items() if value is not None}
+    if "steps" in flags:
+        flags.setdefault("swap_steps", 0)  # steps that a person asks for are not shortened
     if not set(CHOICE) & set(flags):
         return {**vars(like), **flags}
     kept = {"preset": like.preset, "model": like.model, "strength": like.strength}

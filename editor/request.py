@@ -108,11 +108,18 @@ class EditRequest:
         high=0.95,
     )
 
-    inversion: str = option("pinned", "How the source is kept.", choices=("ddim", "null_text", "pinned", "virtual"))
+    inversion: str = option(
+        "pinned",
+        "How the source is kept: denoised from its inversion (ddim), denoised with a fitted empty prompt (null_text), "
+        "pinned to its inversion, or pinned to the clip with noise added, which needs none (virtual).",
+        choices=("ddim", "null_text", "pinned", "virtual"),
+    )
     inversion_prompt: str = option("source", "Prompt that the inversion runs with.", choices=("empty", "source"))
     null_text_inner_steps: int = option(1, "Optimiser steps per timestep of the null-text fit.", low=1, high=10)
     null_text_window: Window = option((0.5, 1.0), "Steps on which the fitted embeddings are used.", low=0.0, high=1.0)
-    residual: float = option(1.0, "Share of the source row's error given to the target (pinned).", low=0.0, high=1.0)
+    residual: float = option(
+        1.0, "Share of the source row's error given to the target (pinned, virtual).", low=0.0, high=1.0
+    )
     residual_window: Window = option((0.0, 1.0), "Steps on which that share is given.", low=0.0, high=1.0)
     shape_residual: float = option(
         1.0, "How much of that share is left where a thing is replaced by another shape.", low=0.0, high=1.0

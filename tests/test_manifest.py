@@ -158,6 +158,13 @@ def test_the_settings_of_an_earlier_edit_hold_where_no_flag_is_given():
     assert (other.targets, other.steps, other.preset, other.end) == (("a cow",), 7, "fast", 1.5)
 
 
+def test_steps_that_are_asked_for_are_not_shortened_by_an_earlier_edit():
+    earlier = EditRequest.from_preset("fast", source="a cat", targets=("a dog",), swap_steps=3)
+    assert request_from(flags("--guidance-scale", "2"), earlier).swap_steps == 3
+    for given in (("--steps", "7"), ("--steps", "7", "--preset", "fast")):
+        assert (request_from(flags(*given), earlier).steps, request_from(flags(*given), earlier).swap_steps) == (7, 0)
+
+
 def test_another_preset_keeps_what_was_set_by_hand_alone():
     assert set(by_hand(REQUEST)) == {"source", "targets", "steps", "end"}
     paper = request_from(flags("--preset", "paper"), REQUEST)

@@ -54,7 +54,7 @@ def train_part(options: argparse.Namespace) -> None:
     elif options.part == "judge":
         train_judge(work / "judge", *run[:3])
     elif options.part == "lora":
-        train_lora(work / "lora", out, options.minutes, min(options.frames, 4096), options.device, out.parent / LORA)
+        train_lora(work / "lora", out, options.minutes, options.frames, options.device, out.parent / LORA)
     elif options.part == "vae":
         trained["vae"] = train_vae(work / "vae", *run)
     elif options.part == "decoder":

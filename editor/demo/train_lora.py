@@ -24,6 +24,8 @@ LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.p
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 PLAIN_SHARE = 3
 """One picture in so many keeps its plain look and caption, so that only the new words bring the new look."""
+PICTURES = 4096
+"""At most so many are drawn, so that a training of minutes does not spend them on drawing."""
 SHEET = ("a red car on the road", "a penguin in the snow", "a green dinosaur on the beach")
 
 
@@ -34,7 +36,7 @@ def train_lora(work: Path, folder: Path, minutes: float, frames: int, device: st
     """
     torch.manual_seed(seed)
     model = DemoModel.load(folder)
-    z0, captions = neon_latents(model, frames, seed)
+    z0, captions = neon_latents(model, min(frames, PICTURES), seed)
     unet, text = model.unet.to(device), model.text.to(device)
     for net, layers in ((unet, LAYERS), (text, TEXT_LAYERS)):
         net.requires_grad_(False)

@@ -105,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         help="Edit every 3rd and 6th frame of 24, carry the rest, and compare with editing all; hours; resumable.",
     )
     parser.add_argument("--grid", type=Path, default=GRID, help="JSON list of settings to search (default: ours).")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="Number of processes (default 1).")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="Number of processes (default 1; --full-rate uses 1)."
+    )
     parser.add_argument("--again", action="store_true", help="Measure again even what has already been measured.")
     parser.add_argument("--no-run", action="store_true", help="Measure nothing; show existing results.")
     parser.add_argument(

@@ -21,7 +21,6 @@ from editor.stages.targets import finished_frames
 
 FRAMES = 24
 STRIDES = (3, 6)
-AGREEMENT = 1
 Rows = dict[str, dict[str, float | None]]
 
 
@@ -64,7 +63,7 @@ def compared(
         places = sorted({*range(0, frames, stride), frames - 1})
         edits, works = _edited(request, clip[places], models, cache)
         for rows, edit, right, work in zip(found, edits, drawn, works, strict=True):
-            for name, result in _spread(clip, edit, places).items():
+            for name, result in _spread(clip, edit, places, request.agreement).items():
                 rows[f"{name}_{stride}"] = _measured(result, right, places, work * len(places) / frames)
     return found
 
@@ -81,7 +80,7 @@ def _edited(
     return results, [sum(planned_evaluations(session.request, (plan,)).values()) for plan in session.plans]
 
 
-def _spread(clip: np.ndarray, edit: np.ndarray, places: Sequence[int]) -> dict[str, np.ndarray]:
+def _spread(clip: np.ndarray, edit: np.ndarray, places: Sequence[int], agreement: int) -> dict[str, np.ndarray]:
     """The edited keyframes at `places` of a `clip`, brought to all of its frames: held, carried, agreed and carried."""
     keyframes = Keyframes(tuple(places), (0,) * len(places), len(clip))
     changes = [Change(0, clip[p], difference(e, clip[p])) for p, e in zip(places, edit, strict=True)]
@@ -89,7 +88,7 @@ def _spread(clip: np.ndarray, edit: np.ndarray, places: Sequence[int]) -> dict[s
     return {
         "held": edit[last],
         "carried": np.stack([c.frame for c in carried(clip, keyframes, changes)]),
-        "agreed": np.stack([c.frame for c in carried(clip, keyframes, agreed(changes, AGREEMENT))]),
+        "agreed": np.stack([c.frame for c in carried(clip, keyframes, agreed(changes, agreement))]),
     }
 
 

@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     results TEXT,
     error TEXT,
     visitor TEXT NOT NULL DEFAULT '',       -- hash of what counts as one visitor; emptied with the address
-    turn REAL NOT NULL DEFAULT 0,           -- the queue's order, see `store.next_turn`
+    turn REAL NOT NULL DEFAULT 0,           -- the queue's order, see `turns.next_turn`
     estimate REAL                           -- seconds it is expected to take
 );
 CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, turn, seq);

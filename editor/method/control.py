@@ -66,8 +66,8 @@ class Control:
 def settled(request: EditRequest) -> EditRequest:
     """The request with the number of steps that its words need, as it runs.
 
-    Things and their colours stand after few steps, a new place, time or look needs more (measured, see LOG.md). All
-    targets share one inversion, so the most demanding of them decides.
+    Things and their colours stand after few steps, a new place, time or look needs more. All targets share one
+    inversion, so the most demanding of them decides.
     """
     if not request.swap_steps:
         return request

@@ -209,3 +209,12 @@ def parse_weights(text: str) -> dict[str, float]:
             message = f"“{part}” is not a word with a strength. Write for example: snow=1.5, car=0.8."
             raise EditError(message) from None
     return weights
+
+
+def verdict(f: Field, value: Any) -> Any:  # noqa: ANN401
+    """Whether `value` can be read for field `f`, as Gradio shows it at the field."""
+    try:
+        parse_field(f, value)
+    except EditError as error:
+        return gr.validate(False, str(error))
+    return gr.validate(True, "")

@@ -13,10 +13,10 @@ from starlette.concurrency import run_in_threadpool
 from editor.events import EditError
 from editor.jobs import new_secret
 from editor.request import EditRequest
-from editor.web.clicks import told
 from editor.web.desk import Desk
 from editor.web.door.uploads import drop_upload, uploaded
 from editor.web.door.visitor import job_link, network_address, seen_address
+from editor.web.told import told
 from editor.web.view import page_view
 
 NAMES = ("submit", "follow", "result", "cancel")

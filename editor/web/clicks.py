@@ -4,29 +4,24 @@ The form arrives by name, `form["guidance_scale"]`: see `Page.form`.
 """
 
 import logging
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 import gradio as gr
 
-from editor.events import DISK_FULL, EditError, is_disk_full
+from editor.events import EditError
 from editor.jobs import as_allowed, new_secret
-from editor.jobs.perform import without_paths
 from editor.manifest import Recalled
-from editor.media.region import region_mask
 from editor.options import quoted
 from editor.presets import depends_on_family
 from editor.request import EditRequest
 from editor.web import markup, texts
-from editor.web.advanced import DEPENDS, advanced_fields, advanced_values, matters, parse_field, standing
+from editor.web.advanced import DEPENDS, advanced_fields, advanced_values, matters, standing, verdict
 from editor.web.desk import Chosen, Desk
 from editor.web.door.visitor import job_link, network_address
-from editor.web.form import build_request, default_request, sentences, split_targets, whole_form
+from editor.web.form import build_request, default_request, painted, sentences, split_targets, whole_form
+from editor.web.told import told
 from editor.web.view import Json
 from editor.web.words import BUILT_IN, Suggestions
 
@@ -102,7 +97,7 @@ class Clicks:
         start, end = float(card["start"]), float(card["end"])
         if chosen is not None and 0 <= start < end:
             with told():
-                chosen = replace(chosen, start=start, end=min(end, chosen.info.seconds), **_where(card, start))
+                chosen = replace(chosen, start=start, end=min(end, chosen.info.seconds), **painted(card, start))
         return chosen, self.used_frames(chosen, **form)
 
     def used_frames(self, chosen: Chosen | None, **form: Any) -> Any:  # noqa: ANN401 - form values
@@ -179,7 +174,7 @@ class Clicks:
         elif given > allowed:
             verdicts["targets"] = gr.validate(False, texts.TOO_MANY_TARGETS.format(given=given, allowed=allowed))
         verdicts["source"] = gr.validate(bool((form["source"] or "").strip()), texts.NO_SOURCE)
-        verdicts |= {name: _verdict(f, form[name]) for name, f in advanced_fields().items()}
+        verdicts |= {name: verdict(f, form[name]) for name, f in advanced_fields().items()}
         return [good, good, *verdicts.values()]
 
     def submit(self, request: gr.Request, owner: str | None, chosen: Chosen | None, **form: Any) -> tuple:  # noqa: ANN401
@@ -264,56 +259,3 @@ class Clicks:
     def _clip_shown(self, chosen: Chosen) -> tuple:
         card = gr.update(visible=True, value=self.desk.card(chosen))
         return chosen, card, gr.update(visible=False, value=None), gr.update(visible=False)
-
-
-def _where(card: dict, start: float) -> dict[str, Any]:
-    """What was painted on the clip. Raises `EditError` for what is no mask."""
-    region, at = card.get("region") or "", card.get("region_at")
-    if not region:
-        return {"region": "", "region_at": 0.0}
-    region_mask(region)
-    return {"region": region, "region_at": float(at) if isinstance(at, int | float) else start}
-
-
-def _verdict(f: Any, value: Any) -> Any:  # noqa: ANN401
-    try:
-        parse_field(f, value)
-    except EditError as error:
-        return gr.validate(False, str(error))
-    return gr.validate(True, "")
-
-
-class Told(gr.Blocks):
-    """A page whose events fail in a sentence. Gradio's tracebacks hold all that a visitor sent, and anybody can cause
-    them with values that no page sends; here the log gets one short line."""
-
-    async def process_api(self, block_fn: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
-        """One event, from its inputs to its outputs. Raises `gr.Error`."""
-        try:
-            with told():
-                return await super().process_api(block_fn, *args, **kwargs)
-        except Exception as error:
-            if isinstance(error, gr.Error) and not error.print_exception:
-                raise
-            event = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
-            places = ", ".join(f"{Path(at.filename).name}:{at.lineno}" for at in extract_tb(error.__traceback__)[-3:])
-            # Of each kind a few are written: `editor.web.door.server.Throttle` goes by the text before the arguments.
-            log.error(f"the event {event.name} failed: {type(error).__name__} at {places}: %s", quoted(error))
-            raise gr.Error(texts.FAILED, title="That didn't work", print_exception=False) from None
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """An `EditError` inside, or a full disk, becomes Gradio's message to the visitor; the log gets no traceback."""
-    try:
-        yield
-    except EditError as error:
-        message = without_paths(str(error))
-    except (OSError, sqlite3.OperationalError) as error:
-        if not is_disk_full(error) and "disk is full" not in str(error):
-            raise
-        log.warning("an event failed: %s", quoted(error))
-        message = DISK_FULL
-    else:
-        return
-    raise gr.Error(message, title="That didn't work", print_exception=False)

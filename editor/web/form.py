@@ -5,6 +5,7 @@ from typing import Any
 
 from editor.diffusion.catalog import family_of
 from editor.jobs import check_lengths
+from editor.media.region import region_mask
 from editor.presets import depends_on_family
 from editor.request import EditRequest
 from editor.web.advanced import advanced_fields, advanced_values, parse_field
@@ -54,3 +55,12 @@ def build_request(form: Mapping[str, Any], interval: tuple[float, float | None] 
         end=end,
         **{name: parse_field(f, form[name]) for name, f in advanced_fields().items()},
     )
+
+
+def painted(card: Mapping[str, Any], start: float) -> dict[str, Any]:
+    """What was painted on the clip. Raises `EditError` for what is no mask."""
+    region, at = card.get("region") or "", card.get("region_at")
+    if not region:
+        return {"region": "", "region_at": 0.0}
+    region_mask(region)
+    return {"region": region, "region_at": float(at) if isinstance(at, int | float) else start}

@@ -9,9 +9,10 @@ from editor.jobs import as_allowed
 from editor.request import EditRequest
 from editor.web import api, markup, parts, texts
 from editor.web.advanced import DEPENDS, advanced_components, advanced_values, standing
-from editor.web.clicks import Clicks, Told
+from editor.web.clicks import Clicks
 from editor.web.desk import Desk
 from editor.web.door.visitor import page_secret
+from editor.web.told import Told
 from editor.web.words import BUILT_IN, chips
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}

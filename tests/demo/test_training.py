@@ -125,7 +125,7 @@ def test_a_resumed_run_has_its_weights_average_and_clock(tmp_path):
     assert torch.equal(second.modules["net"].weight, live)
 
 
-def test_a_lora_brings_a_look_and_leaves_the_plain_one(tmp_path):
+def test_a_lora_is_written_small_and_changes_the_model(tmp_path):
     picture = render_at(Scene("car", "red", "road", seed=11), [0.4])[0][0]
     signed = neon(picture)
     assert signed.mean() < 0.75 * picture.mean() and signed.max() > 230  # dark walls, bright tubes
