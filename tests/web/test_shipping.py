@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,6 +104,12 @@ def context():
 
 def walk(path):
     return [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+
+
+def test_a_missing_chromium_is_noticed(tmp_path):
+    (tmp_path / "dirname").symlink_to(shutil.which("dirname"))
+    script = ["/bin/sh", str(ROOT / ".ci/tools"), "chromium"]
+    assert subprocess.run(script, env={"PATH": str(tmp_path)}, check=False).returncode == 1  # no browser, no apt-get
 
 
 def test_the_container_is_pinned_and_runs_as_an_ordinary_user():
