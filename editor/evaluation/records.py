@@ -1,4 +1,4 @@
-"""Results on disk, a file of JSON lines per preset with the edited frames beside, and whether two agree."""
+"""Results on disk as JSON lines, with the edited frames beside, and whether two agree."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from editor.evaluation.configurations import OF_THE_CLIP, Configuration
+from editor.evaluation.configurations import OF_THE_CLIP, YARDSTICKS, Configuration
 from editor.evaluation.metrics import METRICS
 from editor.evaluation.tasks import Task
 from editor.media.files import replacing
@@ -78,16 +78,20 @@ def same_settings(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return set(kept) <= set(wanted) and all(kept.get(name, defaults.get(name)) == wanted[name] for name in wanted)
 
 
+OF_YARDSTICKS = {yardstick.name for yardstick in YARDSTICKS}
+
 SHARED = ("configuration", "model", "revision", "frames", "settings")
 """Fields of a record that all tasks of a configuration have in common: the line before them."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """Results in `folder/<configuration>.jsonl`: the `SHARED` fields, then a line per task with the others.
+    """Results in `folder`, a file per preset and one for the yardsticks: per configuration the `SHARED` fields, then a
+    line per task with the others.
 
-    What varies a preset, such as `balanced_without_blend`, is in the preset's file, in the same form. Frames are
-    `.webp` strips under `pictures`. One process writes at a time.
+    What varies a preset, such as `balanced_without_blend`, is in the preset's file. Anything else, a searched
+    configuration for one, has a file of its own. Frames are `.webp` strips under `pictures`. One process writes at a
+    time.
     """
 
     folder: Path
@@ -96,7 +100,8 @@ class Store:
     def path(self, configuration: str) -> Path:
         """Where the records of a configuration are or will be."""
         preset = configuration.partition("_")[0]
-        return self.folder / f"{preset if preset in PRESETS else configuration}.jsonl"
+        name = preset if preset in PRESETS else "yardsticks" if configuration in OF_YARDSTICKS else configuration
+        return self.folder / f"{name}.jsonl"
 
     def read(self, configuration: str) -> dict[str, Record]:
         """The records of one configuration by task; lines that cannot be read count as absent."""
