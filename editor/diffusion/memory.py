@@ -1,5 +1,6 @@
 """What memory there is, and how many frames pass the UNet at once in it. Imports torch only where a device is asked."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,8 @@ import psutil
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 CGROUP = Path("/sys/fs/cgroup")
 SHARE = 0.8
@@ -47,7 +50,8 @@ def free_on(device: "torch.device") -> float | None:
     try:
         free, _ = torch.accelerator.get_memory_info(device)
         return free + torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(device)
-    except (RuntimeError, NotImplementedError, AttributeError):  # a device that does not count, or an older PyTorch
+    except (RuntimeError, NotImplementedError, AttributeError) as error:  # a device that does not count
+        log.info("Planning with the free main memory, since %s does not tell of its own: %s", device.type, error)
         return free_here()
 
 

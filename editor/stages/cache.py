@@ -88,11 +88,15 @@ class LevelFile:
         }
         text = json.dumps(header).encode()
         file = path.open("w+b")
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.seek(size, os.SEEK_CUR)
-        file.write(np.ascontiguousarray(rebuilt).data)
-        file.seek(0)
-        return cls(file, latents.device)
+        try:
+            file.write(len(text).to_bytes(8, "little") + text)
+            file.seek(size, os.SEEK_CUR)
+            file.write(np.ascontiguousarray(rebuilt).data)
+            file.seek(0)
+            return cls(file, latents.device)
+        except BaseException:  # a full disk, or Stop
+            file.close()
+            raise
 
     @property
     def bytes(self) -> int:

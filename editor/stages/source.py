@@ -44,31 +44,45 @@ class Source:
 
     def close(self) -> None:
         """Let go of the file that the trajectory is in, if it is in one."""
-        if isinstance(self.trajectory.latents, LevelFile):
-            self.trajectory.latents.close()
+        _close(self.trajectory)
 
 
 def find_source(session: Session, footage: Footage) -> Source:
     """Encode and invert the clip and fit the null text, as far as the cache does not have them."""
-    identity, device = _identity(session, footage), session.models.device
+    identity = _identity(session, footage)
     trajectory, rebuilt, known = _trajectory(session, footage, content_key(kind="trajectory", **identity))
     cached = ("inversion",) if known else ()
-    null_text = None
-    if session.request.inversion == "null_text":
-        options = {name: getattr(session.request, name) for name in NULL_TEXT_FIELDS}
-        null_text, known = _cached_or_computed(
-            session,
-            content_key(kind="null_text", **identity, **options),
-            (Stage.NULL_TEXT,),
-            compute=lambda: _fit(session, trajectory),
-            pack=lambda fit: ({"embeddings": fit.embeddings}, {"errors": list(fit.errors)}),
-            unpack=lambda e: NullText(e.tensors["embeddings"].to(device), tuple(e.values["errors"]), 0.0),
-        )
-        cached += ("null text",) if known else ()
+    try:
+        null_text, recalled = _null_text(session, trajectory, identity)
+    except BaseException:
+        _close(trajectory)
+        raise
+    cached += ("null text",) if recalled else ()
     if cached:
         session.notes.append(f"{' and '.join(cached)} taken from the cache: this clip was inverted before")
     vae_psnr = psnr(unpad_frames(rebuilt, footage.fit), footage.visible)
     return Source(trajectory, null_text, rebuilt, vae_psnr, cached)
+
+
+def _close(trajectory: Trajectory) -> None:
+    if isinstance(trajectory.latents, LevelFile):
+        trajectory.latents.close()
+
+
+def _null_text(session: Session, trajectory: Trajectory, identity: dict[str, Any]) -> tuple[NullText | None, bool]:
+    """The fitted empty text where it is asked for, and whether it came from the cache."""
+    if session.request.inversion != "null_text":
+        return None, False
+    device = session.models.device
+    options = {name: getattr(session.request, name) for name in NULL_TEXT_FIELDS}
+    return _cached_or_computed(
+        session,
+        content_key(kind="null_text", **identity, **options),
+        (Stage.NULL_TEXT,),
+        compute=lambda: _fit(session, trajectory),
+        pack=lambda fit: ({"embeddings": fit.embeddings}, {"errors": list(fit.errors)}),
+        unpack=lambda e: NullText(e.tensors["embeddings"].to(device), tuple(e.values["errors"]), 0.0),
+    )
 
 
 def _trajectory(session: Session, footage: Footage, key: str) -> tuple[Trajectory, np.ndarray, bool]:
