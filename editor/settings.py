@@ -81,6 +81,7 @@ class Settings:
     jobs_per_visitor: int = setting(4, "Maximum running and waiting jobs per visitor.")
     jobs_per_address: int = setting(12, "Maximum running and waiting jobs per network address.")
     metrics: str = setting("off", "Figures for Prometheus at /metrics.", ("off", "on"))
+    mcp: str = setting("off", "The named endpoints as tools for agents, over MCP, at /gradio_api/mcp.", ("off", "on"))
     log: str = setting("text", "Form of the log's lines.", ("text", "json"))
     keep_hours: float = setting(72.0, "Age at which results are deleted, in hours.")
     disk_budget_mb: int = setting(4000, "Disk space for results; the oldest are deleted first.")
