@@ -37,6 +37,9 @@ class Settings:
     captioner: str = setting(
         "", "Image-to-text model of the Hub that suggests what a clip shows, for models other than the built-in one."
     )
+    clip: str = setting(
+        "", "CLIP model that says how well a result matches its sentence: a folder with safetensors, or a Hub id."
+    )
     loras: Path = setting(ROOT / "assets" / "loras", "Folder of the LoRA files that the page offers.")
     device: str = setting("auto", "Where the model runs.", ("auto", "cpu", "cuda", "mps"))
     devices: tuple[str, ...] = setting(
