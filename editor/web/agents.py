@@ -120,8 +120,10 @@ class Agents:
         self._offered = [_described(tool) for tool in offered]
         self._server.list_tools()(self._listed)
         self._server.call_tool()(self._called)
-        # It logs what is sent to it, and anybody may send anything; what fails in here is logged below.
+        # The package logs what is sent to it, sometimes as nobody, and anybody may send anything. What fails in here is
+        # logged below.
         logging.getLogger("mcp").setLevel(logging.CRITICAL)
+        logging.getLogger().addFilter(_of_others)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one message."""
@@ -215,6 +217,11 @@ class Agents:
             log.error(f"the tool {name} failed: {type(error).__name__} at {places}: %s", quoted(error))
             raise ValueError(texts.FAILED) from None
         return answer.model_dump(mode="json")
+
+
+def _of_others(record: logging.LogRecord) -> bool:
+    """Whether a line of the log is not the package's."""
+    return "mcp" not in Path(record.pathname).parts
 
 
 def _described(tool: Callable[..., Awaitable[BaseModel]]) -> "Tool":

@@ -326,6 +326,16 @@ def test_agents_are_counted_by_the_address_they_come_from(agents_app):
         first("cancel", job=started["job"], owner=started["owner"])
 
 
+def test_what_is_no_message_is_refused_and_fills_no_log(agents_app, caplog):
+    accept = {"Accept": "application/json, text/event-stream"}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"arguments": {"secret": "of a visitor"}}}
+    for message in (call, {**call, "params": {"name": "x\ny"}}, {"method": "secret"}, {**call, "method": "no/such"}):
+        answer = httpx.post(f"{agents_app.url}/gradio_api/mcp", json=message, headers=accept)
+        assert answer.status_code in (200, 400) and ("error" in answer.text or "There is no tool" in answer.text)
+    assert httpx.get(f"{agents_app.url}/gradio_api/mcp", headers=accept).status_code == 405
+    assert [record.message for record in caplog.records if "httpx" not in record.name] == []
+
+
 def test_without_the_setting_there_are_no_tools(served):
     assert httpx.post(f"{served.url}/gradio_api/mcp", json={}).status_code == 404
 
