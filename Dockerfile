@@ -6,9 +6,9 @@ RUN useradd --create-home --uid 1000 recast
 WORKDIR /home/recast/app
 
 # Before the code: a change of the code does not install everything again.
-COPY requirements.lock requirements.txt ./
+COPY requirements.lock requirements.txt requirements-mcp.txt ./
 RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
-RUN pip install --no-cache-dir -r requirements.txt
+RUN pip install --no-cache-dir -r requirements.txt -r requirements-mcp.txt
 
 COPY app.py ./
 COPY editor ./editor

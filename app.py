@@ -19,5 +19,7 @@ if __name__ == "__main__":
     stop_on_sigterm(service)
     try:
         WebApp(service).launch()
+    except EditError as error:
+        sys.exit(str(error))
     finally:
         service.stop()

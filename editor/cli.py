@@ -89,6 +89,7 @@ def _edit(args: argparse.Namespace) -> int:
     from editor.diffusion.models import load_models
     from editor.pipeline import edit
     from editor.stages.cache import InversionCache
+    from editor.stages.quality import load_score
 
     cache = None if args.no_cache else InversionCache(settings.data / "inversions", settings.cache_mb * 10**6)
     with ProgressBar(sys.stderr) as bar:
@@ -96,7 +97,8 @@ def _edit(args: argparse.Namespace) -> int:
             bar.say(line)
         bar.say(f"loading model {request.model}")
         models = load_models(request.model, settings, vae=request.vae, loras=request.loras)
-        results = edit(args.clip, request, models, args.out, emit=bar, cache=cache, check=args.check, previews=False)
+        options = {"cache": cache, "check": args.check, "previews": False, "score": load_score(settings.clip)}
+        results = edit(args.clip, request, models, args.out, emit=bar, **options)
     if args.json:
         print(json.dumps({"results": [_json(r) for r in results]}))
     else:

@@ -19,6 +19,7 @@ from editor.method.sampling import Sampled
 from editor.request import EditRequest
 from editor.stages.cache import InversionCache
 from editor.stages.footage import Footage, read_footage
+from editor.stages.quality import ClipScore
 from editor.stages.results import workplace, write_results
 from editor.stages.session import WRITING, Session
 from editor.stages.source import Source, find_source
@@ -37,18 +38,19 @@ def edit(
     limits: Limits | None = None,
     check: bool = False,
     previews: bool = True,
+    score: ClipScore | None = None,
 ) -> tuple[EditResult, ...]:
     """Edit the video file `clip` as `request` says; one result per target prompt, in `out/0`, `out/1` and so on.
 
     `emit` hears of progress and previews (unless `previews` is off) and may raise `Cancelled` to stop. With a `cache`
     a clip that was inverted before is not inverted again. `normalised` says that `clip` was written by
     `media.normalise`; otherwise that is done first, within `limits`. `check` also measures how well the clip itself is
-    rebuilt. A target that the safety checker withholds has no result. Nothing unfinished is left in `out`, whatever
-    happens. Raises `EditError` with a sentence for a person.
+    rebuilt, `score` how well the results match their sentences. A target that the safety checker withholds has no
+    result. Nothing unfinished is left in `out`, whatever happens. Raises `EditError` with a sentence for a person.
     """
     session = Session.begin(request.validated(), models, emit, cache, check, previews)
     with workplace(out) as scratch:
-        session = replace(session, scratch=scratch)
+        session = replace(session, scratch=scratch, score=score)
         with session.meter.stage(Stage.PREPARE):
             footage = read_footage(clip, request, models, scratch, limits, normalised)
         edited = edit_frames(session, footage)

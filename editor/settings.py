@@ -37,6 +37,9 @@ class Settings:
     captioner: str = setting(
         "", "Image-to-text model of the Hub that suggests what a clip shows, for models other than the built-in one."
     )
+    clip: str = setting(
+        "", "CLIP model that says how well a result matches its sentence: a folder with safetensors, or a Hub id."
+    )
     loras: Path = setting(ROOT / "assets" / "loras", "Folder of the LoRA files that the page offers.")
     device: str = setting("auto", "Where the model runs.", ("auto", "cpu", "cuda", "mps"))
     devices: tuple[str, ...] = setting(
@@ -81,6 +84,7 @@ class Settings:
     jobs_per_visitor: int = setting(4, "Maximum running and waiting jobs per visitor.")
     jobs_per_address: int = setting(12, "Maximum running and waiting jobs per network address.")
     metrics: str = setting("off", "Figures for Prometheus at /metrics.", ("off", "on"))
+    mcp: str = setting("off", "The named endpoints as tools for agents, over MCP, at /gradio_api/mcp.", ("off", "on"))
     log: str = setting("text", "Form of the log's lines.", ("text", "json"))
     keep_hours: float = setting(72.0, "Age at which results are deleted, in hours.")
     disk_budget_mb: int = setting(4000, "Disk space for results; the oldest are deleted first.")

@@ -142,6 +142,7 @@ def test_requirements_are_pinned_and_complete():
     wanted |= {"starlette", "uvicorn", "fastapi", "pydantic"}
     runs, tests = _pins("requirements.txt"), _pins("requirements-dev.txt")
     assert wanted <= set(runs)
+    assert set(_pins("requirements-mcp.txt")) == {"mcp"} and set(_pins("requirements-cluster.txt")) == {"ray[default]"}
     assert {"pytest", "pytest-xdist", "playwright", "axe-playwright-python", "ruff", "spaces"} == set(tests)
 
 

@@ -16,7 +16,8 @@ from tempfile import mkdtemp
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from editor.media import ffmpeg_path, write_video
 
@@ -234,6 +235,19 @@ def save_checkpoint(
     for written in (folder / "tokenizer").iterdir():  # the published checkpoints have vocab.json and merges.txt only
         written.unlink()
     write_tokenizer(folder / "tokenizer")
+    return folder
+
+
+def save_clip(folder: Path) -> Path:
+    """A whole CLIP model with the processor of its inputs, in `folder`."""
+    torch.manual_seed(0)
+    tokens = tokenizer()
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    text = {**small, "vocab_size": len(tokens), "eos_token_id": tokens.eos_token_id, "bos_token_id": 0}
+    vision = {**small, "image_size": 32, "patch_size": 8}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(folder)
+    images = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    CLIPProcessor(image_processor=images, tokenizer=tokens).save_pretrained(folder)
     return folder
 
 

@@ -126,9 +126,10 @@ def _score(args: argparse.Namespace) -> int:
     if args.clip is None:
         raise EditError("--score needs the folder of a CLIP checkpoint: add --clip FOLDER.")
     quiet_libraries()
-    from editor.evaluation.judging import ClipScore, score_result
+    from editor.evaluation.judging import score_result
+    from editor.stages.quality import ClipScore
 
-    scores = score_result(args.score, ClipScore(args.clip))
+    scores = score_result(args.score, ClipScore(str(args.clip)))
     print(
         json.dumps(scores)
         if args.json

@@ -6,8 +6,6 @@ from typing import Self
 
 import cv2
 import numpy as np
-import torch
-from transformers import CLIPModel, CLIPProcessor
 
 from editor.demo.judge import judged, load_judge
 from editor.demo.world import SIZE
@@ -21,6 +19,7 @@ from editor.events import EditError, EditResult
 from editor.media import spread_frames
 from editor.settings import Settings
 from editor.stages.cache import InversionCache
+from editor.stages.quality import ClipScore
 
 SEEN = 32
 """Frames of a finished edit that CLIP looks at, spread over it."""
@@ -38,7 +37,7 @@ class Evaluator:
         self.store = store
         self.cache = InversionCache(inversions, CACHE_BYTES)
         self.judge = load_judge()
-        self.clip = ClipScore(clip) if clip else None
+        self.clip = ClipScore(str(clip)) if clip else None
 
     @classmethod
     def load(cls, model: str, revision: str, store: Store, inversions: Path, clip: Path | None = None) -> Self:
@@ -85,37 +84,6 @@ class Evaluator:
         """The share of frames in which the classifier of the world's pictures sees the wanted attribute."""
         small = [cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for frame in frames]
         return float(np.mean([said[kind] == wanted for said in judged(self.judge, np.stack(small))]))
-
-
-class ClipScore:
-    """Scores frames uint8 (F, H, W, 3) with the checkpoint in `folder`. Raises `EditError` when it is no CLIP model."""
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            self.model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
-            self.processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise EditError(
-                f"There is no CLIP model in '{folder}' ({str(error).splitlines()[0]}). Give the folder of one in "
-                "safetensors, for example clip-vit-base-patch32, or leave out --clip."
-            ) from error
-
-    @torch.no_grad()
-    def __call__(self, frames: np.ndarray, prompt: str) -> dict[str, float | None]:
-        """Two numbers, higher is better.
-
-        `clip_text`: 100 cos(frame, prompt), mean over frames (Hessel et al., arXiv 2104.08718, with 100 for its 2.5).
-        `clip_frames`: 100 cos of neighbouring frames, mean (frame consistency of Gen-1, arXiv 2302.03011).
-        """
-        inputs = self.processor(text=[prompt], images=list(frames), return_tensors="pt", padding=True, truncation=True)
-        scored = self.model(**inputs)
-        pictures = torch.nn.functional.normalize(scored.image_embeds, dim=-1)
-        text = torch.nn.functional.normalize(scored.text_embeds, dim=-1)
-        neighbours = (pictures[1:] * pictures[:-1]).sum(-1)
-        return {
-            "clip_text": float(100 * (pictures @ text.T).mean()),
-            "clip_frames": float(100 * neighbours.mean()) if len(neighbours) else None,
-        }
 
 
 def score_result(folder: Path, score: ClipScore) -> dict[str, float | None]:

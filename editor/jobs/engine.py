@@ -30,11 +30,13 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
     quiet_libraries()  # before anything imports them
     from editor.pipeline import edit
     from editor.stages.cache import InversionCache
+    from editor.stages.quality import load_score
 
     models = _load(request, settings, emit)
     cache = InversionCache(settings.data / "inversions", settings.cache_mb * 10**6)
+    score = load_score(settings.clip)
     with stoppable(emit):
-        return edit(job_dir / CLIP, request, models, job_dir / "result", emit, cache, normalised=True)
+        return edit(job_dir / CLIP, request, models, job_dir / "result", emit, cache, normalised=True, score=score)
 
 
 @contextmanager

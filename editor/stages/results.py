@@ -28,7 +28,7 @@ from editor.method.windows import ANCHORS
 from editor.stages.footage import Footage
 from editor.stages.full_rate import full_rate
 from editor.stages.meter import UNET_STAGES
-from editor.stages.quality import Gauge, at_size
+from editor.stages.quality import Gauge, at_size, looked_at, text_match
 from editor.stages.session import Session, target_notes
 from editor.stages.source import Source
 from editor.stages.targets import Edited
@@ -44,6 +44,7 @@ HEADLINES = (
     "flicker",
     "sharpness",
     "unfollowed",
+    "text_match",
     "seconds",
     "frames",
     "keyframes",
@@ -138,7 +139,7 @@ def _write_pictures(
 ) -> dict[str, Any]:
     """Write both videos and the poster, frame by frame; what the manifest says of them."""
     clip, meter, lost = footage.clip, session.meter, []
-    gauge = Gauge(_regions(footage, edited, index))
+    gauge = Gauge(_regions(footage, edited, index), looked_at(len(footage.frames)) if session.score else ())
     with (
         video_writer(draft.edited, clip.fps, footage.audio) as put,
         video_writer(draft.side_by_side, clip.fps, footage.audio) as put_both,
@@ -162,7 +163,8 @@ def _write_pictures(
         "agreement": session.request.agreement,
     }
     acted = _acted(footage, edited, index)
-    return {"motion": motion, "unfollowed": unfollowed, **gauge.numbers(), "acted": acted}
+    match = text_match(session.score, gauge.pairs, draft.target, session.request.source)
+    return {"motion": motion, "unfollowed": unfollowed, **gauge.numbers(), **match, "acted": acted}
 
 
 def library_versions() -> dict[str, str | None]:

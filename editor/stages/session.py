@@ -16,6 +16,7 @@ from editor.method.schedule import Schedule
 from editor.request import EditRequest
 from editor.stages.cache import InversionCache
 from editor.stages.meter import Memory, Meter
+from editor.stages.quality import ClipScore
 
 ENCODING = 4.5  # work in UNet evaluations per frame, only for the time left: the VAE there and back at SD 1.5's shape
 DECODING = 3.2
@@ -27,7 +28,8 @@ class Session:
     """One edit under way; read only but for two lists of sentences for the manifest.
 
     `asked`: the request as it came; `request`: the same with its number of steps settled. `notes`: what there is to
-    say. `withheld`: which targets the safety checker keeps back, and why. `scratch`: a folder for what is too large for
+    say. `withheld`: which targets the safety checker keeps back, and why. `score`: the CLIP model that judges results,
+    if there is one. `scratch`: a folder for what is too large for
     memory; without one the clip's noise levels stay there and are not cached.
     """
 
@@ -45,6 +47,7 @@ class Session:
     notes: list[str] = field(default_factory=list)
     withheld: list[str] = field(default_factory=list)
     scratch: Path | None = None
+    score: ClipScore | None = None
 
     @classmethod
     def begin(

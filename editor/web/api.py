@@ -1,17 +1,21 @@
 """The functions that programs call: `submit`, `follow`, `result` and `cancel`. Names and fields stay stable.
 
 Jobs are named by the `job` of `submit`'s answer; the `owner` secret in it is needed to cancel, and never shown again.
+`editor.web.agents` offers the same to agents; what a tool answers there is described here.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import gradio as gr
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 
 from editor.events import EditError
-from editor.jobs import new_secret
+from editor.jobs import JobView, new_secret
 from editor.request import EditRequest
 from editor.web.desk import Desk
 from editor.web.door.uploads import drop_upload, uploaded
@@ -20,6 +24,48 @@ from editor.web.told import told
 from editor.web.view import page_view
 
 NAMES = ("submit", "follow", "result", "cancel")
+
+
+class Started(BaseModel):
+    """An edit that waits for its turn."""
+
+    job: str = Field(description="Names the edit in the other tools.")
+    owner: str = Field(description="The secret that cancel needs; it is not shown again.")
+    link: str = Field(description="Where anybody can watch the edit and its result.")
+
+
+class Progress(BaseModel):
+    """How far an edit is."""
+
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    final: bool = Field(description="Whether nothing more will happen.")
+    fraction: float = Field(description="How much is done, 0 to 1.")
+    line: str = Field(description="What happens now, or why it failed.")
+    left: str | None = Field(description="The time it will still take, where that is known.")
+    preview: str | None = Field(description="The address of a picture of the edit under way.")
+
+
+class Files(BaseModel):
+    """The addresses of one result's files."""
+
+    target: str
+    edited: str = Field(description="The edited video, an MP4.")
+    side_by_side: str = Field(description="Clip and edit beside each other, an MP4.")
+    poster: str = Field(description="One picture of it, a WebP.")
+    manifest: str = Field(description="Everything needed to make it again, as JSON.")
+
+
+class Results(BaseModel):
+    """What came of an edit: one result for each target."""
+
+    results: list[Files]
+
+
+class Cancelled(BaseModel):
+    """What became of an edit that was to be stopped."""
+
+    job: str
+    state: str = Field(description="A running edit is cancelled within seconds: follow tells when.")
 
 
 def add(desk: Desk) -> None:
@@ -33,14 +79,12 @@ def add(desk: Desk) -> None:
         one result each; `preset`: fast, balanced or paper; `options`: further fields of a request by name, for example
         {"end": 2.0, "steps": 30}, or {}. Returns {"job", "owner", "link"}: keep `owner` to be able to cancel."""
         with told():
-            edit = _request(source, targets, preset, options)
-            owner, raw = new_secret(), uploaded(clip, settings)
-            visitor = f"program at {network_address(request)}"  # every job has an owner of its own
+            edit = asked(source, targets, preset, options)
+            raw = uploaded(clip, settings)
             try:
-                job = service.submit(raw, edit, owner, network_address(request), visitor)
+                return started(desk, raw, edit, request)
             finally:
                 drop_upload(raw)
-        return {"job": job.id, "owner": owner, "link": job_link(job.id, settings, request)}
 
     async def follow(job: str, request: gr.Request) -> AsyncIterator[dict[str, Any]]:
         """Report a job's progress, at once and after every change, until it is final. Each answer has `state` (queued,
@@ -49,7 +93,7 @@ def add(desk: Desk) -> None:
             # Where the device is lent to an event, this is the one; Spaces knows whose it is by the context.
             computing = asyncio.create_task(asyncio.to_thread(service.compute, job)) if service.executor.lent else None
             async for view in service.follow(job):
-                yield _absolute(await run_in_threadpool(page_view, view), seen_address(request))
+                yield await run_in_threadpool(shown, view, request)
             if computing is not None:
                 await computing
 
@@ -58,7 +102,7 @@ def add(desk: Desk) -> None:
         `poster` and `manifest`. Says why if there are none."""
         with told():
             service.result(job)
-            return _absolute(page_view(service.view(job)), seen_address(request))["results"]
+            return shown(service.view(job), request)["results"]
 
     def cancel(job: str, owner: str) -> dict[str, Any]:
         """Stop a job. `owner` is the secret that `submit` returned. Returns {"job", "state"}."""
@@ -72,7 +116,14 @@ def add(desk: Desk) -> None:
     gr.api(cancel, api_name="cancel", concurrency_limit=4)
 
 
-def _request(source: Any, targets: Any, preset: Any, options: Any) -> EditRequest:  # noqa: ANN401
+def started(desk: Desk, raw: Path, edit: EditRequest, request: gr.Request | Request) -> dict[str, str]:
+    """Queue the edit of a file for a program: what `submit` answers. Raises `EditError`."""
+    address, owner = network_address(request), new_secret()  # every job has an owner of its own
+    job = desk.service.submit(raw, edit, owner, address, f"program at {address}")
+    return {"job": job.id, "owner": owner, "link": job_link(job.id, desk.settings, request)}
+
+
+def asked(source: Any, targets: Any, preset: Any, options: Any) -> EditRequest:  # noqa: ANN401
     """The request a program asks for. Raises `EditError`."""
     if not isinstance(source, str) or not isinstance(preset, str):
         raise EditError("source and preset must be text.")
@@ -87,6 +138,11 @@ def _request(source: Any, targets: Any, preset: Any, options: Any) -> EditReques
         raise EditError(f"{', '.join(sorted(fixed))} cannot be among the options: pass it as an argument of its own.")
     EditRequest.from_dict(options)  # before they become arguments: a name such as "cls" is no setting either
     return EditRequest.from_preset(preset, source=source, targets=tuple(targets), **options)
+
+
+def shown(job: JobView, request: gr.Request | Request) -> dict[str, Any]:
+    """A job as the page shows it, with full addresses of its files. Words are compared for it: call it in a thread."""
+    return _absolute(page_view(job), seen_address(request))
 
 
 def _absolute(view: dict[str, Any], base: str) -> dict[str, Any]:

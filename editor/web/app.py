@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from editor.jobs import JobService, temporary_folder
 from editor.settings import Settings
 from editor.web.admission import Admission
+from editor.web.agents import Agents
 from editor.web.api import NAMES
 from editor.web.desk import Desk
 from editor.web.door.files import handlers
@@ -39,7 +40,7 @@ DIRECT = "predict"
 
 
 class WebApp:
-    """Page and guard around one `JobService`. Building it starts nothing."""
+    """Page and guard around one `JobService`. Building it starts nothing. Raises `EditError` as `Agents` does."""
 
     def __init__(self, service: JobService, examples: Path | None = None, bounds: Bounds | None = None) -> None:
         self.service = service
@@ -56,6 +57,7 @@ class WebApp:
         service.admit = Admission(self.pace, self.settings, len(service.executor.slots))
         shipped = load_examples(examples) if examples else load_examples()
         self.desk = Desk(service, self.pace, shipped)
+        self.tools = Agents(self.desk) if self.settings.mcp == "on" else None
         self.blocks = Page(self.desk).build()
         # How many may wait is decided by the guard, which tells whose they are and answers with a sentence.
         self.blocks.queue(max_size=None, api_open=False, default_concurrency_limit=4)
@@ -76,6 +78,8 @@ class WebApp:
         self.blocks.app.state_holder = CopiedSessions(self.blocks)
         log.info("Recast is at %s (Ctrl-C stops it)", " and ".join(filter(None, (local, shared))))
         log.info("The model %s is loaded with the first edit", self.settings.model)
+        if self.tools is not None:
+            log.info("Agents find their tools at %sgradio_api/mcp", local)
         if wait:
             self.blocks.block_thread()
         return local
@@ -118,6 +122,7 @@ class WebApp:
             handlers=handlers(self.service, self.pace, self.desk.examples, self.bounds)
             | {"healthz": healthz(self.service)},
             framed_by=(HUGGING_FACE,) if self.settings.public_url.endswith(".hf.space") else (),
+            tools=self.tools,
         )
 
 

@@ -82,6 +82,17 @@ QUALITY = {
         ((0.02, "followed"), (0.1, "mostly followed"), (1, "hard to follow")),
         "The share of the picture between keyframes where the clip's motion could not be followed.",
     ),
+    "text_match": (
+        "Text match",
+        "{:.2f} times the clip's",
+        (
+            (0.8, "hard to find"),
+            (0.93, "weaker than in the clip"),
+            (1.05, "as clear as in the clip"),
+            (1e15, "clearer"),
+        ),
+        "How well CLIP finds the sentence in the result, beside the clip and the sentence for what it shows.",
+    ),
 }
 """Number of a result -> its name, how it is written, words for it up to a bound, and what it means."""
 

@@ -5,17 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPConfig, CLIPModel, CLIPProcessor
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from editor.evaluation.cli import main
 from editor.evaluation.configurations import Configuration
 from editor.evaluation.harness import Harness
-from editor.evaluation.judging import ClipScore, Evaluator, score_result
+from editor.evaluation.judging import Evaluator, score_result
 from editor.evaluation.records import Store
 from editor.evaluation.tasks import draw, load_tasks
 from editor.events import EditError
 from editor.media import write_video
+from editor.stages.quality import ClipScore
 from tests import tiny
 
 TASKS = load_tasks("report", 8)
@@ -99,18 +98,7 @@ def test_processes_share_the_work(harness):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    torch.manual_seed(0)
-    tokens = tiny.tokenizer()
-    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    text = {**small, "vocab_size": len(tokens), "eos_token_id": tokens.eos_token_id, "bos_token_id": 0}
-    model = CLIPModel(
-        CLIPConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 8}, projection_dim=16)
-    )
-    path = tmp_path_factory.mktemp("clip")
-    model.save_pretrained(path)
-    images = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    CLIPProcessor(image_processor=images, tokenizer=tokens).save_pretrained(path)
-    return path
+    return str(tiny.save_clip(tmp_path_factory.mktemp("clip")))
 
 
 def test_scores_are_cosines(folder):
@@ -136,7 +124,15 @@ def test_equal_frames_are_wholly_consistent(folder):
 
 def test_a_folder_without_clip_is_refused_in_words(tmp_path):
     with pytest.raises(EditError, match="no CLIP model"):
-        ClipScore(tmp_path)
+        ClipScore(str(tmp_path))
+    with pytest.raises(EditError, match="no CLIP model"):  # its weights would be random
+        ClipScore(str(tiny.save_checkpoint(tmp_path, "demo") / "text_encoder"))
+
+
+def test_a_long_sentence_is_scored_as_far_as_clip_reads(folder):
+    score, gray = ClipScore(folder), np.full((1, 32, 32, 3), 90, np.uint8)
+    score.processor.tokenizer.model_max_length = 10**9  # some do not say theirs
+    assert score(gray, "a red car " * 60) == score(gray, "a red car " * 90)
 
 
 def test_a_finished_edit_is_scored_by_its_manifest(folder, tmp_path):

@@ -11,7 +11,7 @@ from editor.jobs import engine, files
 from editor.media import ffmpeg_path, normalise
 from editor.request import EditRequest
 from tests.jobs.conftest import settings_in
-from tests.tiny import save_checkpoint
+from tests.tiny import save_checkpoint, save_clip
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,34 @@ def test_an_edit_from_clip_to_results_inside_the_job_and_the_model_stays_warm(
     (again,) = engine.run(job_dir, asked(checkpoint, targets=("a green car",)), settings, heard.append)
     assert again.summary["inversion_cached"] is True
     assert loads == [str(checkpoint)]
+
+
+def test_a_clip_model_says_how_well_results_match_their_sentences(checkpoint, job_dir, tmp_path, monkeypatch):
+    from editor.stages import quality
+
+    loads, load = [], quality.ClipScore
+    monkeypatch.setattr(quality, "ClipScore", lambda name: loads.append(name) or load(name))
+    model = str(save_clip(tmp_path / "a-clip-model"))
+    settings = settings_in(tmp_path, device="cpu", clip=model)
+    results = engine.run(job_dir, asked(checkpoint), settings, lambda event: None)
+    for result in results:
+        told = result.read_manifest()
+        scores = told["clip_scores"]
+        assert (scores["model"], scores["frames"]) == ("a-clip-model", 2)
+        expected = round(scores["result"] / scores["clip"], 3) if scores["clip"] > 0 else None
+        assert result.summary["text_match"] == told["text_match"] == pytest.approx(expected, abs=2e-3)
+    fresh(job_dir, asked(checkpoint), settings)
+    assert loads == [model], "loaded once"
+
+
+def test_a_clip_model_that_cannot_be_loaded_costs_one_warning_and_no_edit(checkpoint, job_dir, tmp_path, caplog):
+    settings = settings_in(tmp_path, device="cpu", clip=str(tmp_path / "nothing"))
+    request = asked(checkpoint, targets=("a blue car",))
+    (result,) = engine.run(job_dir, request, settings, lambda event: None)
+    fresh(job_dir, request, settings)
+    assert result.edited.is_file() and result.summary["text_match"] is None
+    (warning,) = [record for record in caplog.records if "EDITOR_CLIP" in record.message]
+    assert warning.levelname == "WARNING" and "no CLIP model" in warning.message
 
 
 def test_a_cancel_leaves_no_result(checkpoint, job_dir, tmp_path):

@@ -14,7 +14,7 @@ from editor.media import Clip
 from editor.media.region import MOST_TEXT, region_mask, region_text
 from editor.motion import Carried, Keyframes
 from editor.request import EditRequest
-from editor.stages.quality import Gauge, at_size
+from editor.stages.quality import LOOKS, Gauge, at_size, looked_at, text_match
 from editor.stages.region import in_cells, painted
 
 FRAMES, HEIGHT, WIDTH, SIDE = 9, 72, 128, 24
@@ -169,6 +169,40 @@ def test_what_jumps_flickers_and_what_is_blurred_is_softer():
 def test_there_is_nothing_to_say_without_a_region_or_with_a_single_flat_frame():
     flat = np.full((1, 8, 8, 3), 9, np.uint8)
     assert measured(flat, clip=flat) == {"kept_psnr": None, "flicker": None, "sharpness": None}
+
+
+@pytest.mark.parametrize("keyframes", [1, 2, LOOKS, 9, 100])
+def test_a_few_keyframes_of_the_whole_clip_are_looked_at(keyframes):
+    chosen = looked_at(keyframes)
+    assert {0, keyframes - 1} <= chosen <= set(range(keyframes)) and len(chosen) == min(keyframes, LOOKS)
+
+
+def test_only_the_keyframes_that_are_wanted_are_kept():
+    gauge = Gauge(None, {0, 2})
+    for i, (frame, keyframe) in enumerate(zip(NOISE, (True, False, True, False, True), strict=True)):
+        gauge.add(Carried(frame, frame + np.uint8(i), 0.0, keyframe))
+    assert [int(np.argmax([np.array_equal(own, f) for f in NOISE])) for _, own in gauge.pairs] == [0, 4]
+    assert all(np.array_equal(edit, own + np.uint8(i)) for i, (edit, own) in zip((0, 4), gauge.pairs, strict=True))
+
+
+class Believer:
+    """Scores every frame by how bright it is, whatever the sentence says, minus the sentence's length."""
+
+    name = "believer"
+
+    def __call__(self, frames, prompt):
+        return {"clip_text": float(frames.mean()) - len(prompt)}
+
+
+def test_the_match_of_a_result_is_relative_to_the_clips_own():
+    frames = [(np.full((4, 4, 3), 31, np.uint8), np.full((4, 4, 3), 44, np.uint8))] * 2
+    found = text_match(Believer(), frames, target="1234", source="12")
+    assert found["text_match"] == pytest.approx(27 / 42, abs=1e-4)
+    assert found["clip_scores"] == {"model": "believer", "result": 27.0, "clip": 42.0, "frames": 2}
+    assert text_match(Believer(), frames, "1234", "1" * 60)["text_match"] is None, (
+        "the clip's own sentence is not found"
+    )
+    assert set(text_match(None, frames, "a", "b").values()) == {None}
 
 
 def test_a_region_comes_to_the_size_of_the_clip():

@@ -1,6 +1,8 @@
-"""A running app as programs see it: its API through gradio_client and plain HTTP, health, files of jobs, examples."""
+"""A running app as programs and agents see it: its API through gradio_client, MCP and plain HTTP; health; files."""
 
+import asyncio
 import json
+import sys
 import time
 
 import httpx
@@ -8,9 +10,13 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from editor.events import EditError
+from editor.jobs import JobService
 from editor.request import EditRequest
+from editor.settings import Settings
 from editor.web.api import NAMES
-from tests.web.serving import SOURCE, TARGET
+from editor.web.app import WebApp
+from tests.web.serving import ENGINE, SOURCE, TARGET, WAITING, serving
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +167,190 @@ def test_examples_have_a_clip_and_a_poster(served):
     assert httpx.get(f"{served.url}/example/0.webp").content[8:12] == b"WEBP"
     assert httpx.get(f"{served.url}/example/1.webp").status_code == 404
     assert httpx.get(f"{served.url}/example/0.exe").status_code == 404
+
+
+class Agent:
+    """A client of the tools, of the kind that agents have; each call is a session of its own."""
+
+    def __init__(self, url, **headers):
+        self.url, self.headers = f"{url}/gradio_api/mcp", headers
+
+    def __call__(self, tool, **arguments):
+        """A tool's answer; its error is raised in its words."""
+        answer = self.ask(lambda session: session.call_tool(tool, arguments))
+        if answer.isError:
+            raise AppError(answer.content[0].text)
+        assert json.loads(answer.content[0].text) == answer.structuredContent
+        return answer.structuredContent
+
+    def tools(self):
+        return {tool.name: tool for tool in self.ask(lambda session: session.list_tools()).tools}
+
+    def ask(self, question):
+        from mcp import ClientSession
+        from mcp.client.streamable_http import streamable_http_client
+
+        async def once():
+            async with (
+                httpx.AsyncClient(headers=self.headers, timeout=60) as http,
+                streamable_http_client(self.url, http_client=http) as (read, write, _),
+                ClientSession(read, write) as session,
+            ):
+                await session.initialize()
+                return await question(session)
+
+        return asyncio.run(once())
+
+
+@pytest.fixture(scope="module")
+def agents_app(tmp_path_factory):
+    pytest.importorskip("mcp", reason="mcp is not installed: pip install -r requirements-mcp.txt")
+    with serving(tmp_path_factory.mktemp("agents"), mcp="on", trusted_proxies=("127.0.0.1",)) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def agent(agents_app):
+    return Agent(agents_app.url)
+
+
+def wait(agent, job):
+    deadline = time.monotonic() + 120
+    while not (told := agent("follow", job=job))["final"]:
+        assert time.monotonic() < deadline
+    return told
+
+
+def test_the_tools_are_the_named_endpoints_typed_and_explained(agent, agents_app):
+    tools = agent.tools()
+    assert tuple(tools) == NAMES, "the page's own events are none"
+    for tool in tools.values():
+        assert len(tool.description) > 40 and tool.outputSchema["type"] == "object"
+        arguments = tool.inputSchema["properties"]
+        assert all(given["description"] and ("type" in given or "enum" in given) for given in arguments.values())
+    arguments = tools["submit"].inputSchema["properties"]
+    assert arguments["targets"]["items"] == {"type": "string"} and set(arguments["preset"]["enum"]) >= {
+        "fast",
+        "balanced",
+    }
+    assert f"square ({SOURCE})" in arguments["clip"]["description"]
+    assert f"{agents_app.url}/gradio_api/upload" in arguments["clip"]["description"]
+    options = arguments["options"]["properties"]
+    assert options["steps"] == {"type": "integer", "minimum": 1, "maximum": 200, "description": "Denoising steps."}
+    assert options["model"]["enum"] == ["demo"]
+    assert tools["submit"].inputSchema["required"] == ["clip", "source", "targets"]
+
+
+def test_an_agent_edits_an_example_and_fetches_the_result(agent, agents_app):
+    started = agent("submit", clip="square", source=SOURCE, targets=[TARGET], preset="fast", options={"steps": 4})
+    assert started["link"] == f"{agents_app.url}/?job={started['job']}"
+    assert wait(agent, started["job"])["state"] == "done"
+    (files,) = agent("result", job=started["job"])["results"]
+    assert files["target"] == TARGET and httpx.get(files["edited"]).content[4:8] == b"ftyp"
+    manifest = httpx.get(files["manifest"]).json()["request"]
+    assert (manifest["steps"], manifest["preset"], manifest["model"]) == (4, "fast", "demo")
+    assert all(httpx.get(files[name]).status_code == 200 for name in ("side_by_side", "poster"))
+
+
+def test_an_agent_uploads_a_clip_of_its_own_and_may_use_it_once(agent, agents_app):
+    sent = httpx.post(
+        f"{agents_app.url}/gradio_api/upload", files={"files": ("clip.mp4", agents_app.clip.read_bytes())}
+    )
+    (path,) = sent.json()
+    asked = {"clip": path, "source": SOURCE, "targets": [TARGET], "options": {"steps": 4}}
+    assert wait(agent, agent("submit", **asked)["job"])["state"] == "done"
+    with pytest.raises(AppError, match="There is no clip"):
+        agent("submit", **asked)
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "https://example.org/a.mp4",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "data:video/mp4;base64,AAAA",
+        "../square",
+        "a\0b",
+        "",
+    ],
+)
+def test_what_is_neither_an_upload_nor_an_example_is_no_clip(agent, clip):
+    with pytest.raises(AppError, match=r"There is no clip .*name of an example: square"):
+        agent("submit", clip=clip, source=SOURCE, targets=[TARGET])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"preset": "best"}, "'best' is not one of"),
+        ({"targets": TARGET}, "is not of type 'array'"),
+        ({"colour": "red"}, "'colour' was unexpected"),
+        ({"targets": []}, "what the clip should show instead"),
+        ({"options": {"colour": "red"}}, "Unknown option colour"),
+        ({"options": {"steps": 0}}, "0 is less than the minimum of 1"),
+        ({"options": {"targets": ["x"]}}, "cannot be among the options"),
+        ({"options": {"start": 100.0}}, "begins at 100 s"),
+    ],
+)
+def test_what_an_agent_cannot_do_is_said(agent, changes, said):
+    with pytest.raises(AppError, match=said):
+        agent("submit", **{"clip": "square", "source": SOURCE, "targets": [TARGET], **changes})
+
+
+def test_an_agent_stops_only_what_it_started(agent, agents_app):
+    started = agent("submit", clip="square", source=SOURCE, targets=[WAITING])
+    assert agent("follow", job=started["job"], seconds=0)["final"] is False
+    with pytest.raises(AppError, match="has no result"):
+        agent("result", job=started["job"])
+    with pytest.raises(AppError, match=r"owner|made|started"):
+        agent("cancel", job=started["job"], owner="x" * 40)
+    agent("cancel", job=started["job"], owner=started["owner"])
+    assert wait(agent, started["job"])["state"] == "cancelled"
+    with pytest.raises(AppError, match=r"no such edit|not here|unknown|no longer"):
+        agent("follow", job="0" * 32)
+    with pytest.raises(AppError, match="There is no tool 'compute'"):
+        agent("compute")
+
+
+def test_agents_are_counted_by_the_address_they_come_from(agents_app):
+    """As every program is: one visitor for each address, here as a proxy tells of them."""
+    first, second = (Agent(agents_app.url, **{"X-Forwarded-For": peer}) for peer in ("192.0.2.1", "192.0.2.2"))
+    asked = {"clip": "square", "source": SOURCE, "targets": [WAITING]}
+    mine = [first("submit", **asked) for _ in range(agents_app.app.settings.jobs_per_visitor)]
+    with pytest.raises(AppError, match=str(agents_app.app.settings.jobs_per_visitor)):
+        first("submit", **asked)
+    mine.append(second("submit", **asked))
+    for started in mine:
+        first("cancel", job=started["job"], owner=started["owner"])
+
+
+def test_what_is_no_message_is_refused_and_fills_no_log(agents_app, caplog):
+    accept = {"Accept": "application/json, text/event-stream"}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"arguments": {"secret": "of a visitor"}}}
+    for message in (call, {**call, "params": {"name": "x\ny"}}, {"method": "secret"}, {**call, "method": "no/such"}):
+        answer = httpx.post(f"{agents_app.url}/gradio_api/mcp", json=message, headers=accept)
+        assert answer.status_code in (200, 400) and ("error" in answer.text or "There is no tool" in answer.text)
+    assert httpx.get(f"{agents_app.url}/gradio_api/mcp", headers=accept).status_code == 405
+    assert [record.message for record in caplog.records if "httpx" not in record.name] == []
+
+
+def test_without_the_setting_there_are_no_tools(served):
+    assert httpx.post(f"{served.url}/gradio_api/mcp", json={}).status_code == 404
+
+
+def test_tools_that_cannot_be_are_refused_at_the_start(tmp_path, monkeypatch):
+    def build(name, **settings):
+        service = JobService(Settings(data=tmp_path / name, mcp="on", **settings), engine=ENGINE)
+        try:
+            WebApp(service, examples=tmp_path)
+        finally:
+            service.stop()
+
+    monkeypatch.setitem(sys.modules, "mcp.server.lowlevel", None)
+    with pytest.raises(EditError, match=r"'mcp[a-z.]*' is not installed.*pip install -r requirements-mcp.txt"):
+        build("missing")
+    pytest.importorskip("spaces", reason="spaces is not installed: pip install spaces")
+    with pytest.raises(EditError, match="an agent is lent none"):
+        build("lent", executor="zerogpu")

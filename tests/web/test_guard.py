@@ -54,7 +54,7 @@ class QuietEvents:
         self.forgotten.append(session)
 
 
-def guard_around(app, events=None, bounds=None, **settings):
+def guard_around(app, events=None, bounds=None, tools=None, **settings):
     return Guard(
         app,
         network=Network(Settings(**{"allowed_hosts": ("page",), **settings})),
@@ -64,6 +64,7 @@ def guard_around(app, events=None, bounds=None, **settings):
         call_names=("submit",),
         handlers=dict.fromkeys(("healthz", "job", "example", "upload"), healthz),
         tags=no_tags,
+        tools=tools,
     )
 
 
@@ -214,6 +215,54 @@ def test_a_mounted_app_is_guarded_below_its_root():
     assert (ours.text, closed.status_code) == ("ours", 404)
 
 
+def test_tools_for_agents_open_one_address_and_no_other():
+    on = guard_around(JSONResponse({}), tools=JSONResponse({"from": "tools"}))
+    body = {"content": b'{"fn_index": 1}'}
+
+    def answers(guard):
+        paths = {(method, path.replace("{", "").replace("}", "").replace(":path", "")) for method, path in table()}
+        asked = {(m, p): ask(m, p, guard, **(body if m == "POST" else {})) for m, p in paths}
+        return {route: (answer.status_code, answer.text) for route, answer in asked.items()}
+
+    with_tools, without = answers(on), answers(guard_around(JSONResponse({})))
+    changed = {route: with_tools[route] for route in without if with_tools[route] != without[route]}
+    assert changed.pop(("POST", f"{API}/mcp")) == (200, '{"from":"tools"}')
+    assert {route: status for route, (status, _) in changed.items()} == {
+        ("GET", f"{API}/mcp"): 405,
+        ("DELETE", f"{API}/mcp"): 405,
+    }
+    assert all(without[method, f"{API}/mcp"][0] == 404 for method in ("POST", "GET", "DELETE"))
+
+
+def test_messages_of_agents_are_bounded_like_events():
+    mcp = f"{API}/mcp"
+
+    async def slow(scope, receive, send):
+        await asyncio.sleep(0.2)
+        await JSONResponse({})(scope, receive, send)
+
+    async def at_once(guard, *peers):
+        async def once(peer):
+            transport = httpx.ASGITransport(guard, client=(peer, 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+                return (await client.post(mcp, content=b"{}")).status_code
+
+        return await asyncio.gather(*map(once, peers))
+
+    few = guard_around(echo, tools=slow, bounds=Bounds(at_once=2, waiting=1))
+    assert sorted(asyncio.run(at_once(few, *["10.0.0.1"] * 4))) == [200, 200, 200, 429]
+    crowd = guard_around(echo, tools=slow, bounds=Bounds(events=2))
+    assert sorted(asyncio.run(at_once(crowd, "10.0.0.1", "10.0.0.2", "10.0.0.3"))) == [200, 200, 503]
+    assert crowd.under_way == 0
+    failing = guard_around(echo, tools=JSONResponse({}, 400), bounds=Bounds(failures=2))
+    assert [post({}, mcp, guard=failing).status_code for _ in range(3)] == [400, 400, 429]
+    taking = guard_around(echo, tools=echo)
+    assert post(b" " * (MAX_JSON_BYTES + 1), mcp, guard=taking).status_code == 413
+    assert post(b"[]", mcp, guard=taking).status_code == post(b'{"a": NaN}', mcp, guard=taking).status_code == 400
+    foreign = {"headers": {"origin": "https://elsewhere.example"}}
+    assert post({}, mcp, guard=taking, **foreign).status_code == 403
+
+
 def routes_of(app):
     """(method, path) of everything the app answers, included routers opened."""
     for route in app.routes:
@@ -226,7 +275,7 @@ def routes_of(app):
 
 def test_the_table_is_complete_and_has_nothing_of_the_past(served):
     registered = {canonical(*route) for route in routes_of(served.app.blocks.app)}
-    listed = {route for route, rule in table().items() if rule is not Rule.OURS}
+    listed = {route for route, rule in table().items() if rule not in (Rule.OURS, Rule.TOOLS)}
     unlisted, outdated = registered - listed, listed - registered
     assert not unlisted, f"Gradio has routes the guard's table does not name; decide about them: {unlisted}"
     assert not outdated, f"the table names routes that are gone: {outdated}"
@@ -234,7 +283,7 @@ def test_the_table_is_complete_and_has_nothing_of_the_past(served):
 
 def test_nothing_of_ours_hides_a_route_of_gradio(served):
     registered = {canonical(*route) for route in routes_of(served.app.blocks.app)}
-    assert not registered & {route for route, rule in table().items() if rule is Rule.OURS}
+    assert not registered & {route for route, rule in table().items() if rule in (Rule.OURS, Rule.TOOLS)}
     assert registered >= {route for route, rule in table().items() if rule is Rule.REPLACED}
 
 
@@ -256,6 +305,10 @@ def test_nothing_of_ours_hides_a_route_of_gradio(served):
         ("POST", f"{API}/run/predict/", Rule.JSON),
         ("POST", f"{API}/upload", Rule.REPLACED),
         ("PUT", f"{API}/upload", Rule.CLOSED),
+        ("POST", f"{API}/mcp", Rule.TOOLS),
+        ("POST", f"{API}/mcp/", Rule.TOOLS),
+        ("GET", f"{API}/mcp/sse", Rule.CLOSED),
+        ("GET", f"{API}/mcp/schema", Rule.CLOSED),
         ("GET", "/healthz", Rule.OURS),
         ("GET", "/job/abc/view.json", Rule.OURS),
         ("DELETE", "/job/abc/view.json", Rule.CLOSED),

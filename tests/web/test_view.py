@@ -202,6 +202,15 @@ def test_quality_is_said_in_words():
     assert [len(quality(summary)) for summary in extremes] == [4, 1] and quality({}) == []
 
 
+@pytest.mark.parametrize(
+    ("value", "word"), [(-0.4, "hard to find"), (0.9, "weaker than in the clip"), (1.0, "as clear as in the clip")]
+)
+def test_the_match_with_the_sentence_is_said_where_it_is_known(value, word):
+    (row,) = quality({"text_match": value})
+    assert (row["label"], row["word"], row["value"]) == ("Text match", word, f"{value:.2f} times the clip's")
+    assert row["meaning"].endswith(".") and quality({"text_match": None}) == []
+
+
 def test_the_recipe_names_what_differs_from_the_preset():
     rows = dict(settings_rows(REQUEST))
     assert rows["Preset"] == "Balanced" and rows["Steps"] == "30" and rows["Null text window"] == "0 to 0.5"

@@ -48,7 +48,7 @@ class Events(Protocol):
 class Guard:
     """ASGI middleware. `run_names` and `call_names` are the event names open to direct posts.
 
-    `tags` gives what the head of the page says of a link.
+    `tags` gives what the head of the page says of a link. `tools` answers agents; without it their address is closed.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Guard:
         handlers: dict[str, Handler],
         tags: Callable[[Request], Awaitable[str]],
         framed_by: Collection[str] = (),
+        tools: ASGIApp | None = None,
     ) -> None:
         self.app = app
         self.network = network
@@ -72,10 +73,15 @@ class Guard:
         self.call_names = frozenset(call_names)
         self.handlers = handlers
         self.tags = tags
+        self.tools = tools
+        self.under_way = 0
+        """Messages of agents that are being answered."""
         self.policy = POLICY + " ".join((FRAMES, *framed_by))
         self.sessions = Sessions(bounds.sessions, events.forget)
         self.failures = Allowance(bounds.failures)
-        self.turns = {rule: Turnstile(bounds.at_once, bounds.waiting) for rule in (Rule.OURS, Rule.REPLACED)}
+        self.turns = {
+            rule: Turnstile(bounds.at_once, bounds.waiting) for rule in (Rule.OURS, Rule.REPLACED, Rule.TOOLS)
+        }
         self.turns[Rule.JSON] = Turnstile(bounds.events_at_once, bounds.waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,7 +106,7 @@ class Guard:
         path = local_path(scope)
         rule, values = rule_for(scope["method"], path)
         address = counted_address((scope.get("client") or ("", 0))[0])
-        if rule is Rule.CLOSED:
+        if rule is Rule.CLOSED or (rule is Rule.TOOLS and self.tools is None):
             raise Refusal(404, "There is nothing at this address.")
         if path == "/healthz":  # a monitor is answered however busy its address is
             await self._by_handler(scope, receive, send, path, values)
@@ -111,6 +117,9 @@ class Guard:
             self._check_name(path, values)
             async with self.turns[rule].turn(address):
                 await self._event(scope, receive, send, path, address)
+        elif rule is Rule.TOOLS:
+            async with self.turns[rule].turn(address):
+                await self._message(scope, receive, send, address)
         else:
             if "path_or_url" in values:
                 check_file_address(values["path_or_url"])
@@ -139,6 +148,21 @@ class Guard:
         if isinstance(session := body.get("session_hash"), str):
             self.sessions.seen(address, session)
         await self.app(scope, receive, self._watched(send, address, called))
+
+    async def _message(self, scope: Scope, receive: Receive, send: Send, address: str) -> None:
+        """One message of an agent, checked and counted as an event is."""
+        if scope["method"] != "POST":  # agents ask whether they may listen, and go on without
+            raise Refusal(405, "Post one message at a time; each is answered at once.")
+        _, receive = await read_json(scope, punctual(receive, self.bounds))
+        if self.failures.spent(address):
+            raise Refusal(429, BUSY)
+        if self.under_way >= self.bounds.events:
+            raise Refusal(503, CROWDED)
+        self.under_way += 1
+        try:
+            await self.tools(scope, receive, self._watched(send, address, False))
+        finally:
+            self.under_way -= 1
 
     def _check_room(self, address: str) -> None:
         """Refuse an event when this address, or everybody together, has enough of them in the queue."""

@@ -34,7 +34,7 @@ class Bounds:
     """Least bytes per second of a body, on average, once `body_grace` seconds have passed."""
     body_grace: float = 30.0
     at_once: int = 8
-    """Requests of one kind (files, uploads) of one address that are worked on together."""
+    """Requests of one kind (files, uploads, messages of agents) of one address that are worked on together."""
     events_at_once: int = 4
     """The same for events. They all need the one thread of the event loop, so more together would do no more work, and
     everybody else would wait for all of them at each turn."""
@@ -43,7 +43,7 @@ class Bounds:
     events_per_address: int = 32
     """Queued events of one address, waiting or running."""
     events: int = 400
-    """Queued events of everybody."""
+    """Queued events of everybody; and as many messages of agents."""
     failures: int = 60
     """Events of one address that may end in a server error, per hour."""
     unread: int = 500

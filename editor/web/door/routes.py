@@ -18,6 +18,7 @@ class Rule(Enum):
     JSON = "passed on when the body is small, well-formed JSON"
     OURS = "answered by the guard's own handlers"
     REPLACED = "answered by the guard's own handlers in Gradio's place"
+    TOOLS = "answered by the tools for agents, or with 404 where they are off"
     CLOSED = "answered with 404"
 
 
@@ -93,6 +94,9 @@ _CLOSED = {
     ),
 }
 
+_TOOLS = f"{API}/mcp"
+"""Where Gradio would put its own tools, and where clients look for them."""
+
 _OURS = ("/healthz", "/job/{job_id}/{name:path}", "/example/{name}")
 
 
@@ -102,6 +106,7 @@ def table() -> dict[tuple[str, str], Rule]:
     rules |= {("POST", path): Rule.JSON for path in _JSON}
     rules[("POST", f"{API}/upload")] = Rule.REPLACED
     rules |= {("GET", path): Rule.OURS for path in _OURS}
+    rules |= {(method, _TOOLS): Rule.TOOLS for method in ("POST", "GET", "DELETE")}
     rules |= {(method, path): Rule.CLOSED for method, paths in _CLOSED.items() for path in paths}
     return rules
 

@@ -155,7 +155,7 @@ class Throttle(logging.Filter):
 
 def throttle_server_logs() -> None:
     """Keep what clients can provoke from filling the log: broken requests and events, refused connections."""
-    for name in ("uvicorn.error", "asyncio", "editor.web.clicks", "editor.web.told"):
+    for name in ("uvicorn.error", "asyncio", "editor.web.clicks", "editor.web.told", "editor.web.agents"):
         logger = logging.getLogger(name)
         if not any(isinstance(known, Throttle) for known in logger.filters):
             logger.addFilter(Throttle())
