@@ -15,7 +15,9 @@ from editor.demo.loop import Run, decay, grid
 from editor.demo.train_vae import decoded, encoded
 from editor.demo.workers import OTHER_PROCESS, first_process_first, rank
 
-BATCH, PEAK = 16, 7e-4  # per process
+BATCH = 16  # per process
+PEAK, PEAK_AGAIN = 7e-4, 3.5e-4
+"""Of the learning rate: for a net that is new or has just been widened, and for one that is trained once more."""
 TEXT_DROPOUT = 0.1  # share of captions emptied, so that guidance has its unconditional prediction
 SUBJECT_WEIGHT = 5.0
 """How many times as much the error on the subject counts: a tenth of the picture and most of the difficulty."""
@@ -53,13 +55,13 @@ def train_unet(
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(tokenizer_folder)
     scheduler = make_scheduler()
-    unet, text = _start(make_unet(vae.config.latent_channels), make_text_encoder(tokenizer), widen_from)
+    unet, text, peak = _start(make_unet(vae.config.latent_channels), make_text_encoder(tokenizer), widen_from)
     unet.to(device, memory_format=torch.channels_last)  # a fifth quicker on a CPU
     text.to(device)
     with first_process_first():
         latents, masks, ids = cached_latents(vae, tokenizer, folder.parent / "data", frames, device)
-    config = {"batch": BATCH, "subject_weight": SUBJECT_WEIGHT, "widened": widen_from is not None}
-    run = Run(folder, {"unet": unet, "text_encoder": text}, minutes, seed, peak=PEAK, ema_decay=0.999, config=config)
+    config = {"batch": BATCH, "subject_weight": SUBJECT_WEIGHT, "peak": peak, "widened": widen_from is not None}
+    run = Run(folder, {"unet": unet, "text_encoder": text}, minutes, seed, peak=peak, ema_decay=0.999, config=config)
     if resume:
         run.resume()
     own_seed = seed + run.step + OTHER_PROCESS * rank()
@@ -79,14 +81,17 @@ def train_unet(
 
 def _start(
     unet: UNet2DConditionModel, text: CLIPTextModel, widen_from: Path | None
-) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """The nets as they are made, or filled from the narrower ones of the checkpoint folder `widen_from`."""
+) -> tuple[UNet2DConditionModel, CLIPTextModel, float]:
+    """The nets as they are made, or filled from those of the checkpoint folder `widen_from`, which may be narrower; and
+    the peak of the learning rate that suits them.
+    """
     if widen_from is None:
-        return unet, text
+        return unet, text, PEAK
     kind = {"use_safetensors": True, "torch_dtype": torch.float32}
     narrow = UNet2DConditionModel.from_pretrained(widen_from / "unet", **kind)
     text = CLIPTextModel.from_pretrained(widen_from / "text_encoder", dtype=torch.float32)
-    return widen(narrow, unet), text.train()
+    same = narrow.config.block_out_channels == unet.config.block_out_channels
+    return widen(narrow, unet), text.train(), PEAK_AGAIN if same else PEAK
 
 
 def unet_loss(
