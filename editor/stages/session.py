@@ -106,6 +106,7 @@ def reconstruction_request(request: EditRequest) -> EditRequest:
         blend=False,
         spatial_pixel_weight=0.0,
         spatial_gradient_weight=0.0,
+        word_maps=False,
     )
 
 
