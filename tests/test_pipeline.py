@@ -125,6 +125,14 @@ def test_where_words_were_looked_for_is_a_small_picture_if_asked_for(models, tmp
     assert not (plain.folder / "word_maps.webp").exists(), "those of the edit before are gone"
 
 
+def test_words_of_a_prompt_that_never_runs_have_no_map_and_that_is_said(clip, models, tmp_path):
+    alone = {"residual": 0.0, "blend": False, "self_attention": "own", "replace_window": 0.0, "refine_window": 0.0}
+    (result,) = edit(clip, asked(word_maps=True, **alone), models, tmp_path)
+    told = read(result)
+    assert (told["word_maps"]["source"], told["word_maps"]["target"]) == ([], TARGET.split())
+    assert any("never runs that prompt" in note for note in told["notes"])
+
+
 def test_several_targets_share_one_inversion_and_have_a_folder_each(clip, models, tmp_path):
     results = edit(clip, asked(targets=(TARGET, "a red car in the snow")), models, tmp_path)
     assert [r.target for r in results] == [TARGET, "a red car in the snow"]

@@ -101,6 +101,7 @@ const wordOverlay = (edited, frames) => {
   let maps = null; // what a result says of its picture
   let url = null;
   let ready = false;
+  let asked = null; // the address that is fetched, or was
   let rows = null; // the word's row for each canvas
   const draw = () => {
     const on = Boolean(ready && rows && edited.duration);
@@ -120,7 +121,8 @@ const wordOverlay = (edited, frames) => {
   };
   // The picture is fetched when the first word is pointed at.
   const fetchSheet = () => {
-    const mine = url;
+    if (asked === url) return;
+    const mine = asked = url;
     const picture = new Image();
     picture.src = mine;
     picture.decode().then(() => {
@@ -129,12 +131,12 @@ const wordOverlay = (edited, frames) => {
       sheet.getContext("2d", { willReadFrequently: true }).drawImage(picture, 0, 0);
       ready = true;
       draw();
-    }).catch(() => {});
+    }).catch(() => { if (asked === mine) asked = null; });
   };
   return {
     canvases, draw,
     read(address, found) {
-      if (address !== url) ready = false;
+      if (address !== url) { ready = false; asked = null; }
       [url, maps, rows] = [address, found, null];
       draw();
     },
