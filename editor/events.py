@@ -56,11 +56,14 @@ class Preview:
 
 @dataclass(frozen=True)
 class EditResult:
-    """The result of one target prompt: four files in a `folder` of their own, and the manifest's headline numbers."""
+    """The result of one target prompt: its files in a `folder` of their own, and the manifest's headline numbers.
+
+    `word_maps` in the `summary`, where they were asked for, says what is in the file of that name.
+    """
 
     target: str
     folder: Path
-    summary: dict[str, bool | int | float | str | None]
+    summary: dict[str, Any]
 
     @property
     def edited(self) -> Path:
@@ -78,14 +81,20 @@ class EditResult:
         return self.folder / "poster.webp"
 
     @property
+    def word_maps(self) -> Path:
+        """Where each word was looked for, as one picture; there only if it was asked for."""
+        return self.folder / "word_maps.webp"
+
+    @property
     def manifest(self) -> Path:
         """How it was made, as JSON. Written last: if it exists, the others are complete."""
         return self.folder / "manifest.json"
 
     @property
     def files(self) -> dict[str, Path]:
-        """The four by name, in the order in which they are put in place."""
-        return {name: getattr(self, name) for name in ("edited", "side_by_side", "poster", "manifest")}
+        """Those that there are by name, in the order in which they are put in place."""
+        asked = ("word_maps",) if self.summary.get("word_maps") else ()
+        return {name: getattr(self, name) for name in ("edited", "side_by_side", "poster", *asked, "manifest")}
 
     def read_manifest(self) -> dict[str, Any]:
         """The manifest's content. Raises `OSError` or `ValueError` if there is no finished result."""

@@ -201,6 +201,9 @@ class EditRequest:
     spatial_gradient_weight: float = option(0.0, "Weight of the difference in image gradients.", low=0.0, high=100.0)
     spatial_window: Window = option((0.6, 1.0), "Steps on which the spatial loss acts.", low=0.0, high=1.0)
     spatial_every: int = option(3, "The spatial loss acts on every k-th step of its window.", low=1, high=50)
+    word_maps: bool = option(
+        False, "Keep where the model looked for each word: point at a word of the result, and the player shows it."
+    )
 
     def validated(self) -> Self:
         """Return self, or raise `EditError` naming the first value that cannot be used and what is allowed."""

@@ -22,6 +22,7 @@ from editor.stages.cache import InversionCache, LevelFile
 from editor.stages.footage import read_footage
 from editor.stages.meter import Memory
 from editor.stages.session import Session
+from editor.stages.word_maps import MOST_KEYFRAMES
 from tests import tiny
 from tests.tiny import moving_square, write_clip
 
@@ -101,6 +102,35 @@ def test_agreement_is_an_option(models, tmp_path):
     )
     assert np.abs(together - alone).mean() > 1  # random weights edit every frame in another way
     assert np.abs(np.diff(together, axis=0)).mean() < np.abs(np.diff(alone, axis=0)).mean()
+
+
+def test_where_words_were_looked_for_is_a_small_picture_if_asked_for(models, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", moving_square(70))
+    wanted = asked(targets=(TARGET, "a red car in the snow"), word_maps=True, max_frames=96, size=64, steps=1)
+    for target, result in enumerate(edit(clip, wanted, models, tmp_path / "out", previews=False)):
+        told = read(result)["word_maps"]
+        assert told == result.summary["word_maps"] and result.files["word_maps"] == result.folder / "word_maps.webp"
+        assert told["source"] == SOURCE.split() and told["target"] == wanted.targets[target].split()
+        assert told["keyframes"][0] == 0 and told["keyframes"][-1] == 69
+        assert len(told["keyframes"]) == MOST_KEYFRAMES < read(result)["keyframes"]
+        width, height = told["size"]
+        assert max(width, height) <= 16 and width / height == pytest.approx(48 / 32, rel=0.1)
+        with Image.open(result.word_maps) as picture:
+            assert picture.size == (MOST_KEYFRAMES * width, 12 * height)
+            sheet = np.asarray(picture.convert("L")).reshape(12, height, MOST_KEYFRAMES, width)
+        assert (sheet.max(axis=(1, 2, 3)) == 255).all(), "each word by its own highest"
+        assert result.word_maps.stat().st_size < 200_000
+    plain = edit(clip, asked(steps=1), models, tmp_path / "out")[0]
+    assert "word_maps" not in plain.files and read(plain)["word_maps"] is None
+    assert not (plain.folder / "word_maps.webp").exists(), "those of the edit before are gone"
+
+
+def test_words_of_a_prompt_that_never_runs_have_no_map_and_that_is_said(clip, models, tmp_path):
+    alone = {"residual": 0.0, "blend": False, "self_attention": "own", "replace_window": 0.0, "refine_window": 0.0}
+    (result,) = edit(clip, asked(word_maps=True, **alone), models, tmp_path)
+    told = read(result)
+    assert (told["word_maps"]["source"], told["word_maps"]["target"]) == ([], TARGET.split())
+    assert any("never runs that prompt" in note for note in told["notes"])
 
 
 def test_several_targets_share_one_inversion_and_have_a_folder_each(clip, models, tmp_path):

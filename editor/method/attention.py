@@ -124,9 +124,10 @@ class EditAttention:
         if edit.weights is not None:
             value = value * edit.weights[:, :, None, None].to(value.dtype)
         gathering = [maps for maps in edit.maps if maps.level == self.level]
-        for row, name in edit.watched if gathering else ():
-            found = attention_map(query[row], key[row], attn.scale)
-            for maps in gathering:
+        for row, name in edit.watched:
+            wanting = [maps for maps in gathering if maps.wants(name)]
+            found = attention_map(query[row], key[row], attn.scale) if wanting else None
+            for maps in wanting:
                 maps.add(name, found, edit.passage.frames[0] if edit.passage else 0)
         taken = {takeover.row: takeover for takeover in edit.takeovers}
         if not taken:

@@ -54,6 +54,12 @@ class Rows:
         return self.first_text + self.targets
 
     @property
+    def texts(self) -> tuple[tuple[int, str], ...]:
+        """The rows that read the prompts themselves, with the names that their text attention maps go under."""
+        source = ((0, "source"),) if self.source else ()
+        return (*source, *((self.first_text + j, f"target {j}") for j in range(self.targets)))
+
+    @property
     def count(self) -> int:
         """UNet evaluations per frame."""
         return self.first_negative + 2 * self.targets * int(self.negative)

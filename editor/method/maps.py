@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
+
+from editor.method.plan import ControlPlan
 
 MAP_SIDE = 16
 """Maps of about this many cells per side localise words best (arXiv 2208.01626 uses 16 of a 64-cell picture)."""
@@ -28,11 +31,15 @@ class WordMaps:
         self._sums: dict[str, dict[int, torch.Tensor]] = {}
         self._counts: dict[tuple[str, int], int] = {}
 
+    def wants(self, name: str) -> bool:
+        """Whether anything is kept of the maps called `name`."""
+        return self._tokens is None or bool(self._tokens.get(name))
+
     def add(self, name: str, attention: torch.Tensor, at: int = 0) -> None:
         """Take in one layer's map (F*n, T), n the cells of this level, of the F frames from frame `at` of the clip."""
+        if not self.wants(name):
+            return
         if self._tokens is not None:
-            if not self._tokens.get(name):
-                return
             attention = attention[:, self._tokens[name]]
         sums = self._sums.setdefault(name, {})
         sums[at] = sums[at] + attention if at in sums else attention
@@ -43,14 +50,50 @@ class WordMaps:
 
         With `widen` the sum over the tokens is widened by a 3x3 maximum before it is scaled up.
         """
+        grid = self.mean(name, tokens)
+        if grid is None:
+            return None
+        return _normalised(_widened(grid) if widen else grid, self.size)
+
+    def mean(self, name: str, tokens: Sequence[int]) -> torch.Tensor | None:
+        """The attention that `tokens` get together, in the cells of this level, (F, h', w'); None if not known."""
         if not tokens or name not in self._sums:
             return None
         height, width = (math.ceil(side / 2**self.level) for side in self.size)
         places = list(tokens) if self._tokens is None else [self._tokens[name].index(token) for token in tokens]
         parts = sorted(self._sums[name].items())
         mean = torch.cat([summed[:, places].sum(-1) / self._counts[name, at] for at, summed in parts])
-        grid = mean.view(-1, height, width)
-        return _normalised(_widened(grid) if widen else grid, self.size)
+        return mean.view(-1, height, width)
+
+
+@dataclass(frozen=True)
+class LookedFor:
+    """Where the words of two prompts were looked for: each with its mean map, (F, h', w') in the cells of one level.
+
+    The mean is over the steps that run its prompt; none for the words of a prompt that never ran.
+    """
+
+    source: tuple[tuple[str, torch.Tensor], ...] = ()
+    target: tuple[tuple[str, torch.Tensor], ...] = ()
+
+
+def maps_of_words(unet: UNet2DConditionModel, plans: Sequence[ControlPlan], size: tuple[int, int]) -> WordMaps | None:
+    """What gathers the maps of every word of the `plans`' prompts; None for a UNet without text attention."""
+    level = map_level(unet, size)
+    words = {"source": plans[0].source_words, **{f"target {j}": plan.target_words for j, plan in enumerate(plans)}}
+    tokens = {name: [token for _, places in found for token in places] for name, found in words.items()}
+    return None if level is None else WordMaps(level, size, tokens)
+
+
+def looked_for(maps: WordMaps | None, plans: Sequence[ControlPlan]) -> tuple[LookedFor, ...]:
+    """What `maps_of_words` gathered, for each plan."""
+
+    def known(name: str, words: Sequence[tuple[str, range]]) -> tuple[tuple[str, torch.Tensor], ...]:
+        found = ((word, maps and maps.mean(name, places)) for word, places in words)
+        return tuple((word, mean) for word, mean in found if mean is not None)
+
+    source = known("source", plans[0].source_words)
+    return tuple(LookedFor(source, known(f"target {j}", plan.target_words)) for j, plan in enumerate(plans))
 
 
 BASE = 0.25

@@ -25,7 +25,8 @@ class ControlPlan:
     goes; every row adds up to one, or to zero where the token has no counterpart. `share` (T,): for each target token
     the share taken from the source's maps (1) rather than the target's own (0). `weights` (T,): strength of each target
     token. `changed_source`, `changed_target`: token positions of the words that differ. `kept`: those in the source
-    prompt of the main thing, where it is pinned.
+    prompt of the main thing, where it is pinned. `source_words`, `target_words`: every word that the model
+    reads, with its token positions.
     """
 
     source: str
@@ -37,6 +38,8 @@ class ControlPlan:
     changed_source: tuple[int, ...]
     changed_target: tuple[int, ...]
     kept: tuple[int, ...] = ()
+    source_words: tuple[tuple[str, range], ...] = ()
+    target_words: tuple[tuple[str, range], ...] = ()
 
     @property
     def method(self) -> str:
@@ -100,6 +103,8 @@ def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIP
         changed_source=_places(ours, reading.gone),
         changed_target=_places(theirs, reading.new),
         kept=_places(ours, chosen.kept),
+        source_words=tuple(zip(ours.words, ours.positions, strict=True)),
+        target_words=tuple(zip(theirs.words, theirs.positions, strict=True)),
     )
 
 

@@ -13,6 +13,7 @@ from editor.method.blend import Blend
 from editor.method.branches import Rows, guidance_at, has_spatial_loss, pushes, row_schedule, spatial_steps
 from editor.method.denoiser import Denoiser, OnFrames, OnStep, clip_norms, proximal, uncounted, unheard
 from editor.method.inversion import Trajectory
+from editor.method.maps import LookedFor, looked_for, maps_of_words
 from editor.method.null_text import NullText
 from editor.method.plan import ControlPlan, on_device
 from editor.method.schedule import Schedule
@@ -40,7 +41,8 @@ class Sampled:
 
     `source` (F, C, h, w): the source row's own outcome, None where it was not run to the end. `masks`: where each edit
     could happen, boolean (F, h, w), None where nothing was localised. `notes`: sentences for each target's manifest.
-    `unet_evaluations`, `vae_evaluations`: the work of all targets together, per frame.
+    `unet_evaluations`, `vae_evaluations`: the work of all targets together, per frame. `word_maps`, if
+    asked for: where each target's words and the source's were looked for.
     """
 
     latents: torch.Tensor
@@ -49,6 +51,7 @@ class Sampled:
     notes: tuple[tuple[str, ...], ...]
     unet_evaluations: float
     vae_evaluations: float
+    word_maps: tuple[LookedFor, ...] = ()
 
 
 @torch.no_grad()
@@ -98,6 +101,7 @@ def sample_edit(
         notes=run.blend.notes,
         unet_evaluations=denoiser.evaluations(frames),
         vae_evaluations=run.vae_evaluations,
+        word_maps=looked_for(run.looking, run.plans),
     )
 
 
@@ -139,6 +143,7 @@ class _Run:
         self.residual = torch.tensor(shares, **like).view(-1, 1, 1, 1, 1)
         self.reads_level = coarse_level(denoiser.unet, request.self_attention_cells)
         self.blend = Blend(denoiser.unet, plans, request, self.source.shape[-2:], region)
+        self.looking = maps_of_words(denoiser.unet, plans, self.source.shape[-2:]) if request.word_maps else None
         self.vae_evaluations = 0.0
 
     def advance(self, step: int) -> torch.Tensor:
@@ -228,6 +233,7 @@ class _Run:
         )
         weights = torch.stack([plan.weights for plan in self.plans])
         others = (rows.first_text, rows.count - rows.first_negative)
+        looking = () if self.looking is None else (self.looking,)
         return EditStep(
             frames=len(self.source),
             reads=self._reads(step, rows),
@@ -235,8 +241,8 @@ class _Run:
             reads_level=self.reads_level,
             takeovers=takeovers,
             weights=F.pad(weights, (0, 0, *others), value=1.0) if request.word_weights else None,
-            watched=self.blend.watched(rows),
-            maps=self.blend.gathered,
+            watched=rows.texts if looking else self.blend.watched(rows),
+            maps=(*self.blend.gathered, *looking),
         )
 
     def _reads(self, step: int, rows: Rows) -> torch.Tensor | None:

@@ -8,6 +8,7 @@ import math
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +33,7 @@ from editor.stages.quality import Gauge, at_size, looked_at, text_match
 from editor.stages.session import Session, target_notes
 from editor.stages.source import Source
 from editor.stages.targets import Edited
+from editor.stages.word_maps import write_word_maps
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "moviepy", "xformers")
 FRAMES_PER_REPORT = 8
@@ -50,6 +52,7 @@ HEADLINES = (
     "keyframes",
     "inversion_cached",
     "withheld",
+    "word_maps",
 )
 
 
@@ -106,8 +109,10 @@ def _in_place(draft: EditResult, record: dict[str, Any], folder: Path) -> EditRe
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
     tag_video(draft.edited, tag_text(record), STATEMENT)
     draft.manifest.write_text(text + "\n", encoding="utf-8")
-    result = EditResult(draft.target, folder, {key: record[key] for key in HEADLINES})
+    draft = replace(draft, summary={key: record[key] for key in HEADLINES})
+    result = replace(draft, folder=folder)
     folder.mkdir(parents=True, exist_ok=True)
+    result.word_maps.unlink(missing_ok=True)  # those of an earlier edit in this folder
     put_in_place(zip(draft.files.values(), result.files.values(), strict=True))
     return result
 
@@ -162,9 +167,12 @@ def _write_pictures(
         "unfollowed": unfollowed,
         "agreement": session.request.agreement,
     }
-    acted = _acted(footage, edited, index)
-    match = text_match(session.score, gauge.pairs, draft.target, session.request.source)
-    return {"motion": motion, "unfollowed": unfollowed, **gauge.numbers(), **match, "acted": acted}
+    beside = {
+        "acted": _acted(footage, edited, index),
+        "word_maps": write_word_maps(footage, edited, index, draft.word_maps),
+        **text_match(session.score, gauge.pairs, draft.target, session.request.source),
+    }
+    return {"motion": motion, "unfollowed": unfollowed, **gauge.numbers(), **beside}
 
 
 def library_versions() -> dict[str, str | None]:

@@ -109,6 +109,7 @@ def reconstruction_request(request: EditRequest) -> EditRequest:
         blend=False,
         spatial_pixel_weight=0.0,
         spatial_gradient_weight=0.0,
+        word_maps=False,
     )
 
 
@@ -117,6 +118,11 @@ def target_notes(session: Session, index: int, sampled: Sampled) -> tuple[str, .
     plan, said = session.plans[index], ()
     if plan.same:
         said = ("the target prompt says the same as the source prompt: this only reconstructs the clip",)
+    found = sampled.word_maps[index] if session.request.word_maps else None
+    if found is not None and not found.target:
+        said = (*said, "no word maps: this model has no text attention to take them from")
+    elif found is not None and not found.source:
+        said = (*said, "no maps of the source prompt's words: this edit never runs that prompt")
     return (*said, *([plan.control.note] if plan.control.note else []), *sampled.notes[index])
 
 

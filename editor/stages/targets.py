@@ -123,6 +123,7 @@ def joined(parts: list[Sampled]) -> Sampled:
         latents=torch.cat([p.latents for p in parts]),
         masks=tuple(mask for p in parts for mask in p.masks),
         notes=tuple(notes for p in parts for notes in p.notes),
+        word_maps=tuple(found for p in parts for found in p.word_maps),
         unet_evaluations=sum(p.unet_evaluations for p in parts),
         vae_evaluations=sum(p.vae_evaluations for p in parts),
     )

@@ -28,7 +28,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Where the edit may act": (
         *("blend", "blend_region", "blend_threshold", "blend_start", "kept_window", "kept_threshold", "setting_limit"),
-        *("keep_detail", "spatial_pixel_weight", "spatial_gradient_weight", "spatial_window", "spatial_every"),
+        *("keep_detail", "word_maps"),
+        *("spatial_pixel_weight", "spatial_gradient_weight", "spatial_window", "spatial_every"),
     ),
 }
 """What the advanced fields are for and what stands below each heading; one that is in none goes to the last."""

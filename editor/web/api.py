@@ -152,6 +152,6 @@ def _absolute(view: dict[str, Any], base: str) -> dict[str, Any]:
         return f"{base}/{path}" if path else path
 
     view = {**view, "clip": full(view["clip"]), "preview": full(view["preview"])}
-    files = ("edited", "side_by_side", "poster", "manifest", "strip")
+    files = ("edited", "side_by_side", "poster", "manifest", "strip", "word_maps")
     view["results"] = [{k: full(v) if k in files else v for k, v in row.items()} for row in view["results"]]
     return view

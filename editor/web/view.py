@@ -13,7 +13,7 @@ from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
 from editor.web import texts
 from editor.web.estimate import planned
-from editor.web.words import marked
+from editor.web.words import marked, pointed
 
 Json = dict[str, Any]
 
@@ -204,7 +204,9 @@ def _result(job: JobView, number: int, result: EditResult) -> Json:
     base = f"job/{job.id}/{number}"
     names = {name: f"{base}/{path.name}" for name, path in result.files.items()}
     drawn = {"strip": f"{base}/strip.webp", "gif": f"{base}/edited.gif"}
-    return {"target": result.target, **drawn, **_told(result.summary), **names}
+    maps, source = result.summary.get("word_maps"), str(job.request.get("source", ""))
+    words = {"words": pointed(read_edit(source, result.target), maps), "maps": maps} if maps else {}
+    return {"target": result.target, **drawn, **_told(result.summary), **names, **words}
 
 
 def _told(summary: Mapping[str, Any]) -> Json:

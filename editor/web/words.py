@@ -7,6 +7,7 @@ import logging
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,6 +50,41 @@ def marked(reading: Reading) -> str:
         if piece.target:
             parts.append(f"<ins>{escape(piece.target)}</ins>")
     return " ".join(parts)
+
+
+def pointed(reading: Reading, maps: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The words of the marked sentence, each as text, how it is marked ("", "del", "ins"), and its rows in the picture
+    of the word maps: what the original is covered with, and what the edit is. None: the word has no map.
+
+    `maps`: what a result says of that picture, see `stages.word_maps`.
+    """
+    ours = _rows(reading.source, maps["source"], 0)
+    theirs = _rows(reading.target, maps["target"], len(maps["source"]))
+    stays = {j: i for i, j in reading.pairs}
+    found, i, j = [], 0, 0
+    for piece in reading.pieces:
+        for word in piece.source.split():
+            found.append({"text": word, "mark": "del", "rows": [ours[i], ours[i]]})
+            i += 1
+        for word in piece.target.split():
+            before = ours[stays[j]] if piece.kept else theirs[j]
+            found.append({"text": word, "mark": "" if piece.kept else "ins", "rows": [before, theirs[j]]})
+            i, j = i + piece.kept, j + 1
+    for word in found:  # where one prompt was never run, the other's map stands for both
+        known = [row for row in word["rows"] if row is not None]
+        word["rows"] = [known[0], known[-1]] if known else None
+    return found
+
+
+def _rows(words: Sequence[str], mapped: Sequence[str], first: int) -> list[int | None]:
+    """The row of each word, where the words with a row, in order, are `mapped`; their rows begin at `first`."""
+    rows: list[int | None] = []
+    done = 0
+    for word in words:
+        here = done < len(mapped) and mapped[done] == word
+        rows.append(first + done if here else None)
+        done += here
+    return rows
 
 
 def estimated_tokens(prompt: str) -> int:

@@ -204,6 +204,63 @@ def test_nothing_moves_where_motion_is_unwelcome(chromium, shop):
     visitor.context.close()
 
 
+def test_pointing_at_a_word_shows_where_the_model_looked_for_it(visit, served):
+    visitor = visit(has_touch=True)
+    page = visitor.open(f"/?job={served.finished(TARGET, word_maps=True)}")
+    visitor.finished()
+    word, said, after = visitor.find("word"), visitor.find("word-said"), visitor.find("looked-edited")
+    assert word.all_inner_texts() == "a red blue car on the road".split()
+    level = "document.querySelector('.looked.{}:not([hidden])')?.getContext('2d').getImageData(0, 0, 1, 1).data[1]"
+
+    def shows(text, before, now):
+        """Both halves of the frame, by the greens of the two maps; every word has a level of its own."""
+        page.wait_for_function(f"{level.format('original')} === {before} && {level.format('edited')} === {now}")
+        assert said.inner_text() == f"Where the model looked for “{text}”"
+
+    def shows_nothing():
+        after.wait_for(state="hidden")
+        assert said.inner_text() == ""
+
+    green = {n: page.evaluate(GREEN, n * 10) for n in (1, 2, 7, 8)}
+    word.nth(1).hover()
+    shows("red", green[1], green[1])
+    word.nth(3).hover()
+    shows("car", green[2], green[8])
+    visitor.picture("25-word")
+    page.keyboard.press("Escape")
+    shows_nothing()
+    page.mouse.move(5, 5)
+    word.nth(1).focus()
+    page.keyboard.press("Tab")
+    shows("blue", green[7], green[7])
+    page.keyboard.press("Escape")
+    shows_nothing()
+    page.keyboard.press("Shift+Tab")
+    shows("red", green[1], green[1])
+    page.evaluate("document.activeElement.blur()")
+    shows_nothing()
+    word.nth(3).tap()
+    shows("car", green[2], green[8])
+    assert word.nth(3).get_attribute("aria-pressed") == "true"
+    word.nth(3).tap()
+    shows_nothing()
+    assert severe(page) == []
+    visitor.open(f"/?job={served.finished(TARGET)}")
+    visitor.finished()
+    assert word.count() == 0, "nothing to point at without maps"
+    assert visitor.errors == []
+
+
+GREEN = """level => {
+  const canvas = document.createElement("canvas"), share = level / 255;
+  canvas.width = canvas.height = 1;
+  const pixel = new ImageData(new Uint8ClampedArray([20 * share, 184 * share, 166 * share, 150 - 40 * share]), 1);
+  canvas.getContext("2d").putImageData(pixel, 0, 0);
+  return canvas.getContext("2d").getImageData(0, 0, 1, 1).data[1];
+}"""
+"""What a canvas gives back of a map's colour: it keeps colours multiplied by their alpha, so it rounds."""
+
+
 def test_where_the_edit_may_act_is_painted_and_where_it_acted_is_shown(visit, served, monkeypatch):
     owner = "o" * 43
     monkeypatch.setattr("editor.web.clicks.new_secret", lambda: owner)

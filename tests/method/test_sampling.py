@@ -8,11 +8,12 @@ import torch
 
 from editor.diffusion.kernels import SDPA, KernelChoice
 from editor.events import Cancelled, EditError
-from editor.method import sampling
+from editor.method import attention, sampling
 from editor.method.attention import EditAttention, EditStep, attached, processors_for
 from editor.method.branches import planned_evaluations
 from editor.method.denoiser import Denoiser, proximal
 from editor.method.inversion import Trajectory
+from editor.method.maps import LookedFor, map_level
 from editor.method.schedule import Schedule
 from editor.method.windows import Window, plan_windows
 from tests import tiny
@@ -446,3 +447,88 @@ def test_equal_prompts_give_the_clip_back_in_windows(exact_demo):
     request = ask(steps=5, frame_attention="sparse", dense_layers="paper", **BARE)
     run = run_edit(exact_demo, request, exact_demo.latents(6), windows=plan_windows((0,) * 6, 2, anchors=2))
     assert gap(run.sampled.latents[0], run.trajectory.clean) < EXACT
+
+
+# --- where each word was looked for
+
+NEW = "a blue watermelon on the road"  # "watermelon" has several tokens
+
+
+@pytest.mark.parametrize(("preset", "layout"), [("balanced", "demo"), ("fast", "sd15"), ("paper", "demo")])
+def test_asking_for_word_maps_changes_no_bit_of_the_edit(preset, layout):
+    parts = tiny.components(layout)
+    values = {"steps": 4, "swap_steps": 0}
+    off, on = (
+        run_edit(parts, ask(NEW, ADDITION, preset=preset, word_maps=asked, **values), parts.latents(3)).sampled
+        for asked in (False, True)
+    )
+    assert torch.equal(on.latents, off.latents) and on.unet_evaluations == off.unet_evaluations
+    assert on.notes == off.notes
+    for mine, theirs in zip(on.masks, off.masks, strict=True):
+        assert mine is theirs is None or torch.equal(mine, theirs)
+    assert off.word_maps == (LookedFor(), LookedFor())
+    assert [[word for word, _ in found.target] for found in on.word_maps] == [NEW.split(), ADDITION.split()]
+    assert all([word for word, _ in found.source] == SOURCE.split() for found in on.word_maps)
+
+
+def test_no_map_is_formed_that_nobody_asked_for(parts, monkeypatch):
+    monkeypatch.setattr(attention, "attention_map", lambda *_: pytest.fail("a map was formed"))
+    run_edit(parts, ask(SWAP, steps=2, word_maps=False, **BARE), parts.latents(2))
+
+
+def explicit_maps(parts: tiny.Tiny, request, trajectory: Trajectory, row: int) -> torch.Tensor:
+    """(F, h, w, T): the mean over steps, layers and heads of one level of softmax(QK^T) in a row of a run's batch."""
+    unet, size, seen = parts.unet, trajectory.clean.shape[-2:], []
+    level = map_level(unet, size)
+    blocks = (unet.down_blocks[level], unet.up_blocks[len(unet.up_blocks) - 1 - level])
+
+    def note(attn, given, named):
+        x, text = given[0] if given else named["hidden_states"], named["encoder_hidden_states"]
+        rows = x.unflatten(0, (len(text), -1))
+        width = attn.inner_dim // attn.heads
+        q, k = attn.to_q(rows[row]), attn.to_k(text[row])
+        heads = [slice(n * width, (n + 1) * width) for n in range(attn.heads)]
+        seen.append(sum(torch.softmax(q[..., n] @ k[:, n].T / width**0.5, -1) for n in heads) / attn.heads)
+
+    layers = [m for block in blocks for name, m in block.named_modules() if name.endswith("attn2")]
+    hooks = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers]
+    run_edit(parts, request, trajectory.clean, trajectory=trajectory)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(seen).mean(0).unflatten(1, [side // 2**level for side in size])
+
+
+@pytest.mark.parametrize("row", [0, 2])
+def test_word_maps_are_what_explicit_attention_gives(exact, row):
+    """Rows of this run: the source, the target's base, the target."""
+    latents = exact.latents(2, 16)
+    still = Trajectory(latents.expand(4, *latents.shape), 0.0)
+    request = ask(NEW, steps=3, guidance_stop=1.0, word_maps=True)
+    (found,) = run_edit(exact, request, latents, trajectory=still).sampled.word_maps
+    wanted = explicit_maps(exact, request, still, row)
+    words = found.target if row else found.source
+    assert [word for word, _ in words] == (NEW if row else SOURCE).split()
+    at = 1
+    for word, maps in words:
+        count = len(exact.tokenizer(word, add_special_tokens=False).input_ids)
+        assert maps.shape == wanted.shape[:3]
+        assert gap(maps, wanted[..., at : at + count].sum(-1)) < 1e-6, word  # maps are formed in float32
+        at += count
+    assert at > 1 + len(words) or not row, "some word has several tokens"
+
+
+def test_word_maps_gather_over_windows(exact_demo):
+    request = ask(NEW, steps=3, frame_attention="sparse", dense_layers="none", word_maps=True, **BARE)
+    latents = exact_demo.latents(7)
+    whole, parted = (
+        run_edit(exact_demo, request, latents, windows=windows).sampled.word_maps[0]
+        for windows in ((), plan_windows((0,) * 5 + (1, 1), 3))
+    )
+    for mine, theirs in zip((*parted.source, *parted.target), (*whole.source, *whole.target), strict=True):
+        assert mine[0] == theirs[0] and mine[1].shape[0] == 7 and gap(mine[1], theirs[1]) < 1e-6
+
+
+def test_words_that_the_model_does_not_read_have_no_map(parts):
+    request = ask(f"{SOURCE} " + "snow " * 90, steps=1, word_maps=True)
+    (found,) = run_edit(parts, request, parts.latents(1)).sampled.word_maps
+    assert len(found.target) == parts.tokenizer.model_max_length - 2

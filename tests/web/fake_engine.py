@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from editor.events import EditError, EditResult, Emit, Preview, Progress, Stage
 from editor.media import AudioSpan, Clip, read_clip, side_by_side, write_poster, write_video
@@ -72,6 +73,7 @@ def write_result(
     )
     write_poster(edited[len(edited) // 2], result.poster)
     write_manifest(result, request, *clip.notes)
+    write_word_maps(result)
     return result
 
 
@@ -79,7 +81,17 @@ def summary_of(request: EditRequest, frames: int, keyframes: int, seconds: float
     """Headline numbers like the real engine's."""
     summary = {"vae_psnr": 34.2, "reconstruction_psnr": None, "unet_evaluations_per_frame": 4.0 * request.steps}
     summary |= {"kept_psnr": 38.4, "flicker": 1.04, "sharpness": 0.9, "unfollowed": 0.012}
+    maps = {"source": request.source.split(), "target": request.targets[0].split(), "keyframes": [0, 8], "size": [8, 8]}
+    summary["word_maps"] = maps if request.word_maps else None
     return {**summary, "frames": frames, "keyframes": keyframes, "seconds": seconds, "inversion_cached": False}
+
+
+def write_word_maps(result: EditResult) -> None:
+    """The picture of the word maps, where they were asked for: each word has a level of its own, all over the frame."""
+    maps = result.summary["word_maps"]
+    if maps:
+        levels = np.arange(len(maps["source"] + maps["target"]), dtype=np.uint8)[:, None] * 10
+        Image.fromarray(levels.repeat(8, 0).repeat(16, 1)).save(result.word_maps, "webp", lossless=True)
 
 
 def write_manifest(result: EditResult, request: EditRequest, *notes: str) -> None:

@@ -20,7 +20,7 @@ from editor.media import read_clip, write_video
 from editor.request import EditRequest
 from editor.settings import Settings
 from editor.web.app import WebApp
-from tests.web.fake_engine import summary_of, write_manifest, write_result
+from tests.web.fake_engine import summary_of, write_manifest, write_result, write_word_maps
 
 ENGINE = "tests.web.fake_engine:run"
 QUICK = Timing(tick=0.05, poll=0.05, preview=0.1, follow=0.05)
@@ -97,6 +97,7 @@ def made_before(clip: Path, n: int, folder: Path, asked: EditRequest) -> EditRes
     for name in ("edited.mp4", "side_by_side.mp4", "poster.webp"):
         files.share(shelf / name, result.folder / name)
     write_manifest(result, asked)
+    write_word_maps(result)
     return result
 
 

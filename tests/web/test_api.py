@@ -135,6 +135,15 @@ def test_every_file_that_the_view_names_is_there(done, served):
     assert httpx.get(f"{served.url}/{view['clip']}").headers["content-type"] == "video/mp4"
 
 
+def test_word_maps_are_served_where_they_were_asked_for(done, served):
+    result = httpx.get(f"{served.url}/job/{served.finished(word_maps=True)}/view.json").json()["results"][0]
+    answer = httpx.get(f"{served.url}/{result['word_maps']}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
+    assert [word["text"] for word in result["words"]] == "a red blue car on the road".split()
+    assert not {"words", "maps", "word_maps"} & set(httpx.get(f"{done}/view.json").json()["results"][0])
+    assert httpx.get(f"{done}/0/word_maps.webp").status_code == 404
+
+
 def test_a_player_can_seek(done):
     answer = httpx.get(f"{done}/clip.mp4", headers={"Range": "bytes=4-7"})
     assert (answer.status_code, answer.content) == (206, b"ftyp")

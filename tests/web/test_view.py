@@ -11,7 +11,7 @@ from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
 from editor.web.estimate import Pace, evaluations, memory_gb, planned
 from editor.web.view import page_view, quality, settings_rows
-from editor.web.words import beyond_budget, marked
+from editor.web.words import beyond_budget, marked, pointed
 
 RED = "a red car on the road"
 
@@ -31,6 +31,23 @@ RED = "a red car on the road"
 )
 def test_words_that_differ_are_marked(target, html):
     assert marked(read_edit(RED, target)) == html
+
+
+def test_words_know_their_maps():
+    def rows(target, source=RED, ours=RED, theirs=None):
+        maps = {"source": ours.split(), "target": (target if theirs is None else theirs).split()}
+        return [(w["mark"] + w["text"], w["rows"]) for w in pointed(read_edit(source, target), maps)]
+
+    assert rows("a blue car on the road") == [
+        *[("a", [0, 6]), ("delred", [1, 1]), ("insblue", [7, 7]), ("car", [2, 8])],
+        *[("on", [3, 9]), ("the", [4, 10]), ("road", [5, 11])],
+    ]
+    assert rows("the shiny red car") == [
+        *[("dela", [0, 0]), ("insthe", [6, 6]), ("insshiny", [7, 7]), ("red", [1, 8]), ("car", [2, 9])],
+        *[("delon", [3, 3]), ("delthe", [4, 4]), ("delroad", [5, 5])],
+    ]
+    assert rows("a red <b>car</b>", theirs="a red")[-1] == ("ins<b>car</b>", None), "cut off, and text all the same"
+    assert rows(RED, ours="") == [(word, [n, n]) for n, word in enumerate(RED.split())], "the source never ran"
 
 
 @pytest.mark.parametrize("target", ["a <b>blue</b> car", "<script>alert(1)</script>", 'a "blue" & car'])

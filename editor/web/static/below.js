@@ -1,6 +1,52 @@
 // What stands below the picture: sentences, files, numbers, recipe. One scope with stage.js, whose `view`, `job`,
 // `chosen` and `way` it shows.
 
+// The words of the result that is compared, where it has their maps: pointing at one, with mouse, keys or finger, lays
+// over the player where the model looked for it. A click or a tap keeps it there until the next.
+const pointing = { at: null, held: null, shown: () => {} };
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !(pointing.at || pointing.held)) return;
+  pointing.at = pointing.held = null;
+  pointing.shown();
+});
+
+const words = (result) => {
+  const hint = make("span", {}, "Point at a word to see where the model looked for it.");
+  const said = make("span", { role: "status", "data-testid": "word-said" });
+  const nodes = new Map();
+  pointing.at = pointing.held = null;
+  pointing.shown = () => {
+    const word = pointing.at ?? pointing.held;
+    player.look(word?.rows ?? null);
+    hint.hidden = Boolean(word);
+    said.textContent = word ? `Where the model looked for “${word.text}”` : "";
+    for (const [other, node] of nodes) node.setAttribute("aria-pressed", String(other === pointing.held));
+  };
+  const point = (word) => { pointing.at = word; pointing.shown(); };
+  const node = (word) => {
+    if (!word.rows) return word.text;
+    const face = button(word.text, () => {
+      pointing.held = pointing.held === word ? null : word;
+      point(null);
+    }, {
+      class: "word", "data-testid": "word",
+      onpointerenter: (event) => event.pointerType !== "touch" && point(word),
+      onpointerleave: () => point(null),
+      onfocus: () => face.matches(":focus-visible") && point(word),
+      onblur: () => point(null),
+    });
+    nodes.set(word, face);
+    return face;
+  };
+  const line = make("p", { class: "marked words", role: "group", "aria-label": "Where each word was looked for" });
+  for (const word of result.words) line.append(word.mark ? make(word.mark, {}, node(word)) : node(word), " ");
+  player.read(address(result.word_maps), result.maps);
+  pointing.shown();
+  return make("div", { class: "prompts" }, line, make("p", { class: "made" }, hint, said));
+};
+
+const pointable = () => (way === "compare" && view.results[chosen]?.words ? view.results[chosen] : null);
+
 const prompts = () => {
   if (view.targets.length < 2 || !view.results.length) {
     return make("div", { class: "prompts" }, ...view.targets.map((t) => make("p", { class: "marked", marked: t.marked })));
@@ -160,6 +206,9 @@ const recipe = () => {
 
 const drawBelow = () => {
   const open = below.querySelector("details")?.open ?? Boolean(job && !job.mine);
-  below.replaceChildren(...[prompts(), lost(), made(), next(), actions(), card(), facts(), recipe()].filter(Boolean));
+  const result = pointable();
+  if (!result) player.read(null);
+  const sentences = [result && view.results.length < 2 ? null : prompts(), result && words(result)];
+  below.replaceChildren(...[...sentences, lost(), made(), next(), actions(), card(), facts(), recipe()].filter(Boolean));
   if (open) below.querySelector("details").open = true;
 };

@@ -88,6 +88,66 @@ const transport = (lead, followers, frames, rested, seen = () => {}) => {
   return { controls, play, pause, go, keys, face, align, get playing() { return wanted; }, get at() { return lead.currentTime; } };
 };
 
+// The number of the keyframe that is nearest to a frame.
+const nearest = (keyframes, frame) =>
+  keyframes.reduce((best, at, i) => (Math.abs(at - frame) < Math.abs(keyframes[best] - frame) ? i : best), 0);
+
+// Where the model looked for a word, over the original and over the edit. In the picture of the maps a row is a word,
+// a column a keyframe.
+const wordOverlay = (edited, frames) => {
+  const canvases = ["original", "edited"].map((side) =>
+    make("canvas", { class: `looked ${side}`, "data-testid": `looked-${side}`, "aria-hidden": "true", hidden: true }));
+  const sheet = make("canvas");
+  let maps = null; // what a result says of its picture
+  let url = null;
+  let ready = false;
+  let asked = null; // the address that is fetched, or was
+  let rows = null; // the word's row for each canvas
+  const draw = () => {
+    const on = Boolean(ready && rows && edited.duration);
+    for (const [n, canvas] of canvases.entries()) {
+      canvas.hidden = !on;
+      if (!on) continue;
+      const [width, height] = maps.size;
+      const column = nearest(maps.keyframes, (edited.currentTime / edited.duration) * frames());
+      const map = sheet.getContext("2d").getImageData(column * width, rows[n] * height, width, height);
+      for (let i = 0; i < map.data.length; i += 4) {
+        const level = map.data[i] / 255; // dark where the model did not look
+        map.data.set([20 * level, 184 * level, 166 * level, 150 - 40 * level], i);
+      }
+      Object.assign(canvas, { width, height });
+      canvas.getContext("2d").putImageData(map, 0, 0);
+    }
+  };
+  // The picture is fetched when the first word is pointed at.
+  const fetchSheet = () => {
+    if (asked === url) return;
+    const mine = asked = url;
+    const picture = new Image();
+    picture.src = mine;
+    picture.decode().then(() => {
+      if (mine !== url) return;
+      Object.assign(sheet, { width: picture.width, height: picture.height });
+      sheet.getContext("2d", { willReadFrequently: true }).drawImage(picture, 0, 0);
+      ready = true;
+      draw();
+    }).catch(() => { if (asked === mine) asked = null; });
+  };
+  return {
+    canvases, draw,
+    read(address, found) {
+      if (address !== url) { ready = false; asked = null; }
+      [url, maps, rows] = [address, found, null];
+      draw();
+    },
+    look(word) {
+      rows = word;
+      if (rows && !ready) fetchSheet();
+      draw();
+    },
+  };
+};
+
 // Original and edited clip in one frame, with a line to pull across.
 const comparePlayer = (frames, rested) => {
   const original = film("original", "Original clip");
@@ -109,8 +169,7 @@ const comparePlayer = (frames, rested) => {
   let marks = null; // {width, height, masks: [bytes], keyframes: [number]}
   const mark = (seconds, length) => {
     if (!marks || acted.hidden || !length) return;
-    const frame = (seconds / length) * frames();
-    const near = marks.keyframes.reduce((best, at, i) => (Math.abs(at - frame) < Math.abs(marks.keyframes[best] - frame) ? i : best), 0);
+    const near = nearest(marks.keyframes, (seconds / length) * frames());
     const context = acted.getContext("2d");
     const pixels = context.createImageData(marks.width, marks.height);
     for (let i = 0; i < marks.width * marks.height; i += 1) {
@@ -119,8 +178,10 @@ const comparePlayer = (frames, rested) => {
     }
     context.putImageData(pixels, 0, 0);
   };
+  const maps = wordOverlay(edited, frames);
+  acted.after(...maps.canvases);
   let start = 0;
-  const run = transport(edited, () => [[original, start]], frames, rested, mark);
+  const run = transport(edited, () => [[original, start]], frames, rested, (...at) => { mark(...at); maps.draw(); });
   cut.addEventListener("input", () => box.style.setProperty("--cut", `${cut.value}%`));
   edited.addEventListener("loadedmetadata", () => {
     box.style.setProperty("--ratio", edited.videoWidth / edited.videoHeight);
@@ -128,7 +189,7 @@ const comparePlayer = (frames, rested) => {
   original.addEventListener("loadedmetadata", run.align);
 
   return {
-    box, run,
+    box, run, read: maps.read, look: maps.look,
     // `found`: what a manifest says under `acted`, null: nothing; `keyframes`: the frames that its masks belong to
     know(found, keyframes) {
       marks = null;
