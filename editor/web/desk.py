@@ -259,7 +259,7 @@ class Desk:
         found = []
         unknown = dict.fromkeys(word for prompt in prompts for word in unknown_words(prompt, model))
         if unknown:
-            named = ", ".join(f"“{word}”" for word in unknown)
+            named = ", ".join(_("“{word}”", word=word) for word in unknown)
             found.append(_("The built-in model does not know {named} and will guess.", named=named))
         cut = filter(None, map(beyond_budget, prompts))
         return found + [_("Too long: the model will not read “{cut}”.", cut=words) for words in cut]

@@ -49,8 +49,16 @@ def used_frames(picture: str, interval: Interval) -> str:
     notes = "".join(f"<br>{escape(heard(note))}" for note in interval.notes)
     return (
         f'<div class="strip"><img src="{picture}" alt="{_("The keyframes")}" data-testid="used"></div>'
-        f"<p>{texts.keyframes(len(interval.keyframes), interval.count)}{notes}</p>"
+        f"<p>{_keyframes(len(interval.keyframes), interval.count)}{notes}</p>"
     )
+
+
+def _keyframes(edited: int, frames: int) -> str:
+    """How many frames are edited and how many follow them, as a sentence."""
+    if edited == frames:
+        return _("All {frames} frames are edited", frames=frames)
+    more = {"edited": edited, "more": frames - edited}
+    return _("{edited} keyframes are edited, {more} more frames follow the clip's motion", **more)
 
 
 def estimate(cost: Cost, reused: bool) -> str:

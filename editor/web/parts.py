@@ -99,14 +99,17 @@ def script(*names: str) -> str:
 
 @cache
 def words(code: str) -> str:
-    """What goes into the page's head for its scripts in a language other than English: the sentences they name."""
+    """What the page's head holds in one language: the words of its style sheet, and of its scripts beside English."""
+    with texts.speaking(code):
+        drop = _(texts.DROP).replace("\n", "\\A ")
+    style = f'<style>:root {{ --rc-drop: "{drop}"; }}</style>'
     known = texts.LANGUAGES.get(code)
     if known is None:
-        return ""
+        return style
     spoken = script(*sorted(file.stem for file in STATIC.glob("*.js")))
     used = {sentence: told for sentence, told in known["page"].items() if f'_("{sentence}"' in spoken}
     text = json.dumps(used, ensure_ascii=False).replace("<", "\\u003c")
-    return f'<script id="words" type="application/json">{text}</script>'
+    return f'{style}<script id="words" type="application/json">{text}</script>'
 
 
 def clip_card(**options: Any) -> gr.HTML:  # noqa: ANN401 - gr.HTML's own

@@ -2,7 +2,8 @@
 
 Sentences are written in English where they are used, or here, and told through `_`. A file `languages/<code>.json` has
 another language: `page`, English sentence -> translated, with the same fields; `rooms`, the same for sentences that
-arrive finished from rooms that know no language, told through `heard`; and `decimal`, the sign in its numbers.
+arrive finished from rooms that know no language, told through `heard`; and `numbers`, what its numbers have in place
+of "." and "%".
 """
 
 import json
@@ -21,10 +22,8 @@ from editor.jobs.devices import SINGLE
 from editor.request import PRESETS as ALL_PRESETS
 
 ENGLISH = "en"
-LANGUAGES: dict[str, dict[str, Any]] = {
-    file.stem: json.loads(file.read_text(encoding="utf-8"))
-    for file in sorted((Path(__file__).parent / "languages").glob("*.json"))
-}
+_FILES = sorted((Path(__file__).parent / "languages").glob("*.json"))
+LANGUAGES: dict[str, dict[str, Any]] = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in _FILES}
 language = ContextVar("language", default=ENGLISH)
 """Of the visitor who is being answered. The guard sets it for every request, `Told` for every event."""
 
@@ -50,11 +49,11 @@ def speaking(code: str) -> Iterator[None]:
 
 
 class _Numbers(Formatter):
-    """Formats with the decimal sign of the visitor's language."""
+    """Formats with the signs in numbers of the visitor's language."""
 
     def format_field(self, value: Any, format_spec: str) -> str:  # noqa: ANN401 - a field of any kind
         text = super().format_field(value, format_spec)
-        return text.replace(".", _spoken("decimal") or ".") if isinstance(value, float) else text
+        return text.translate(str.maketrans(_spoken("numbers") or {})) if isinstance(value, float) else text
 
 
 def _spoken(part: str) -> Any:  # noqa: ANN401 - what the file holds
@@ -76,27 +75,27 @@ def heard(sentence: str) -> str:
 
     Fields whose name begins with `said` are told likewise, `n` is a number; others, such as words of a visitor, stay.
     """
-    if len(sentence) > LONGEST_HEARD:
+    patterns = _patterns(language.get())
+    if not patterns or len(sentence) > LONGEST_HEARD:
         return sentence
-    for pattern, told in _patterns(language.get()):
+    for pattern, told in patterns:
         if found := pattern.fullmatch(sentence):
             fields = found.groupdict().items()
             return told.format(**{k: heard(value) if k.startswith("said") else value for k, value in fields})
     parts = re.split(r"((?<=\.) |; )", sentence)
     if len(parts) > 1:
         return "".join(part if n % 2 else heard(part) for n, part in enumerate(parts))
-    return heard(sentence[:-1]) + "." if sentence.endswith(".") else sentence
+    bare = sentence.rstrip(".")
+    return sentence if bare == sentence else heard(bare) + sentence[len(bare) :]
 
 
 @cache
 def _patterns(code: str) -> list[tuple[re.Pattern[str], str]]:
-    def pattern(english: str) -> re.Pattern[str]:
-        parts = re.split(r"\{(\w+)\}", english)
-        kinds = {"n": "[0-9]+"}
-        texts = [f"(?P<{part}>{kinds.get(part, '.+?')})" if n % 2 else re.escape(part) for n, part in enumerate(parts)]
-        return re.compile("".join(texts))
+    def field(found: re.Match[str]) -> str:
+        return f"(?P<{found[1]}>{'[0-9]+' if found[1] == 'n' else '.+?'})"
 
-    return [(pattern(english), told) for english, told in LANGUAGES.get(code, {}).get("rooms", {}).items()]
+    rooms = LANGUAGES.get(code, {}).get("rooms", {}).items()
+    return [(re.compile(re.sub(r"\\{(\w+)\\}", field, re.escape(english))), told) for english, told in rooms]
 
 
 TITLE = "Recast"
@@ -104,6 +103,7 @@ PAGE_TITLE = "Recast: change a short clip with a sentence"
 TAGLINE = "Change a short clip with a sentence."
 
 CLIP = "Clip"
+DROP = "Drop a clip here, or choose a file\nmp4, mov, webm, avi or gif"
 SOURCE = "What the clip shows"
 SOURCE_HINT = "a red car driving on the road"
 TARGETS = "What it should show instead"
@@ -218,23 +218,11 @@ def seconds(value: float) -> str:
     if value < 1.5:
         return _("a second")
     if value < 90:
-        return _("{value:.0f} s", value=_rounded(value))
+        whole = value if value < 20 else 5 * round(value / 5)  # an estimate is not a stopwatch
+        return _("{value:.0f} s", value=round(whole))
     if value < 5400:
         return _("{value:.0f} min", value=value / 60)
     return _("{value:.1f} h", value=value / 3600)
-
-
-def _rounded(value: float) -> float:
-    """Whole seconds, and fives from twenty on: an estimate is not a stopwatch."""
-    return round(value) if value < 20 else 5 * round(value / 5)
-
-
-def keyframes(edited: int, frames: int) -> str:
-    """How many frames are edited and how many follow them, as a sentence."""
-    if edited == frames:
-        return _("All {frames} frames are edited", frames=frames)
-    more = {"edited": edited, "more": frames - edited}
-    return _("{edited} keyframes are edited, {more} more frames follow the clip's motion", **more)
 
 
 def queued(position: int, wait: float | None, devices: int) -> str:

@@ -264,7 +264,7 @@ def test_every_language_has_every_sentence_of_the_page_and_no_other():
     wanted = sentences_of_the_page()
     assert len(wanted) > 300 and "de" in texts.LANGUAGES
     for told in texts.LANGUAGES.values():
-        assert set(told) == {"decimal", "page", "rooms"}
+        assert set(told) == {"numbers", "page", "rooms"}
         assert set(told["page"]) == wanted
         for english, translated in told["page"].items():
             assert set(placeholders(translated)) == set(placeholders(english)), english
