@@ -98,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "demo_model", help="model folder")
     parser.add_argument("--work", type=Path, default=ROOT / "checkpoints", help="checkpoints, curves, sheets, data")
     parser.add_argument("--frames", type=int, default=61440, help="training frames rendered in advance (default 61440)")
-    parser.add_argument("--widen-from", type=Path, help="unet: start from the UNet of this checkpoint folder, as wide or narrower")
+    parser.add_argument(
+        "--widen-from", type=Path, help="unet: start from the UNet of this checkpoint folder, as wide or narrower"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that train together (on a CPU: cores)")
     return parser

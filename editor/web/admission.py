@@ -15,6 +15,7 @@ from editor.request import EditRequest
 from editor.settings import Settings
 from editor.web import texts
 from editor.web.estimate import Cost, Pace, side
+from editor.web.texts import _
 
 DOUBT = 3.0
 """A first guess of the time may be wrong by this factor, so only an edit beyond it is refused."""
@@ -31,21 +32,24 @@ def allowed_here(found: Recalled, settings: Settings, models: tuple[str, ...]) -
         said.append(str(error))
         request = replace(request, source="", targets=(), negative_prompt="")
     if request.model not in models:
-        said.append(f"The model “{quoted(request.model)}” is not offered here. Models: {', '.join(models)}.")
+        offered = {"model": quoted(request.model), "models": ", ".join(models)}
+        said.append(_("The model “{model}” is not offered here. Models: {models}.", **offered))
         request = replace(request, model=models[0], family=base.family)
     if request.vae:
-        said.append(f"Another VAE (“{quoted(request.vae)}”) cannot be chosen here.")
+        said.append(_("Another VAE (“{vae}”) cannot be chosen here.", vae=quoted(request.vae)))
     known = offered_loras(settings.loras)
     for name in request.loras:
         if name not in known:
-            said.append(f"The LoRA “{quoted(name)}” is not offered here.")
+            said.append(_("The LoRA “{name}” is not offered here.", name=quoted(name)))
     limits = {"max_frames": settings.max_frames, "steps": settings.max_steps, "swap_steps": settings.max_steps}
     for name, most in limits.items():
         if getattr(request, name) > most:
-            said.append(f"{name} is {getattr(request, name)}; up to {most} are allowed here.")
+            given = {"name": name, "given": getattr(request, name), "most": most}
+            said.append(_("{name} is {given}; up to {most} are allowed here.", **given))
             request = replace(request, **{name: min(getattr(base, name), most)})
     if len(request.targets) > settings.max_targets:
-        said.append(f"It has {len(request.targets)} target sentences; the first {settings.max_targets} are taken.")
+        given = {"given": len(request.targets), "most": settings.max_targets}
+        said.append(_("It has {given} target sentences; the first {most} are taken.", **given))
     kept = {name: strength for name, strength in request.loras.items() if name in known}
     targets = request.targets[: settings.max_targets]
     return Recalled(replace(request, vae="", loras=kept, targets=targets), tuple(said))
@@ -68,14 +72,18 @@ class Admission:
         needed = self._pace.least_memory_gb(request, frames)
         if left is not None and needed > left:
             raise EditError(
-                f"This edit needs about {needed:.1f} GB of memory and {left:.1f} GB are free here. "
+                _(
+                    "This edit needs about {needed:.1f} GB of memory and {left:.1f} GB are free here.",
+                    needed=needed,
+                    left=left,
+                )
+                + " "
                 + self._advice(request, frames, left)
             )
         if cost.seconds > self._limit(cost):
-            raise EditError(
-                f"This edit would take about {texts.seconds(cost.seconds)}; the limit here is "
-                f"{texts.seconds(self._settings.job_seconds)}. {self._advice(request, frames, left)}"
-            )
+            times = {"time": texts.seconds(cost.seconds), "limit": texts.seconds(self._settings.job_seconds)}
+            said = _("This edit would take about {time}; the limit here is {limit}.", **times)
+            raise EditError(f"{said} {self._advice(request, frames, left)}")
         return cost.seconds
 
     def _limit(self, cost: Cost) -> float:
@@ -87,20 +95,20 @@ class Admission:
             cost = self._pace.cost(cheaper, fewer)
             fits = left is None or self._pace.least_memory_gb(cheaper, fewer) <= left
             if cost.seconds <= self._limit(cost) and fits:
-                return f"It would fit with {words}."
-        return "Try fewer frames, fewer steps, a smaller size or fewer targets."
+                return _("It would fit with {words}.", words=words)
+        return _("Try fewer frames, fewer steps, a smaller size or fewer targets.")
 
 
 def _cheaper(request: EditRequest, frames: int) -> Iterator[tuple[EditRequest, int, str]]:
     """Cheaper variants, each kind from the dearest on: fewer frames, a smaller size, then both."""
     sizes = range(side(request) - 64, SMALLEST_SIDE - 1, -64)
     for fewer in range(frames - 1, frames // 4, -max(1, frames // 32)):
-        yield request, fewer, f"{fewer} frames"
+        yield request, fewer, _("{n} frames", n=fewer)
     for size in sizes:
-        yield replace(request, size=size), frames, f"a size of {size} pixels"
+        yield replace(request, size=size), frames, _("a size of {size} pixels", size=size)
     for size in sizes:
         for fewer in range(frames // 2, 0, -max(2, frames // 32)):
-            yield replace(request, size=size), fewer, f"a size of {size} pixels and {fewer} frames"
+            yield replace(request, size=size), fewer, _("a size of {size} pixels and {n} frames", size=size, n=fewer)
 
 
 def free_memory_gb() -> float | None:

@@ -11,7 +11,8 @@ from editor.events import EditError
 from editor.request import EditRequest, Window
 from editor.settings import Settings
 from editor.web import markup
-from editor.web.view import Json, label
+from editor.web.texts import _, heard
+from editor.web.view import Json, label, plain
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "How many frames, and how large": ("key_fps", "max_frames", "agreement", "window", "size"),
@@ -71,7 +72,7 @@ def advanced_components(settings: Settings, request: EditRequest) -> dict[str, g
     drawn = {}
     for n, (heading, names) in enumerate(GROUPS.items()):
         names = names + (late if n == len(GROUPS) - 1 else ())
-        gr.HTML(markup.heading(heading), elem_classes="group-heading", apply_default_css=False)
+        gr.HTML(markup.heading(_(heading)), elem_classes="group-heading", apply_default_css=False)
         for name in names:
             drawn[name] = _component(known[name], values[name], settings, matters(name, values))
     return {name: drawn[name] for name in known}
@@ -87,22 +88,22 @@ def matters(name: str, values: Mapping[str, Any]) -> bool:
 
 def _component(f: Field, value: Any, settings: Settings, visible: bool) -> gr.components.Component:  # noqa: ANN401
     """The form field of a request field: kind by type, range and explanation by its metadata."""
-    common = {"label": label(f.name), "info": f.metadata["help"], "value": value, "elem_id": f"set-{f.name}"}
+    common = {"label": _(label(f.name)), "info": _(f.metadata["help"]), "value": value, "elem_id": f"set-{f.name}"}
     common["visible"] = visible
     low, choices = f.metadata.get("low"), f.metadata.get("choices")
     high = _ceiling(f.name, f.metadata.get("high"), settings)
     if f.type is bool:
         return gr.Checkbox(**common)
     if choices:
-        return gr.Radio([(choice.replace("_", " "), choice) for choice in choices], **common)
+        return gr.Radio([(_(choice.replace("_", " ")), choice) for choice in choices], **common)
     if f.type == Window:
-        return gr.Textbox(placeholder="0.5 to 1", max_lines=1, **common)
+        return gr.Textbox(placeholder=shown((0.5, 1.0)), max_lines=1, **common)
     if get_origin(f.type) is Mapping:
         return gr.Textbox(placeholder="snow=1.5, car=0.8", max_lines=1, **common)
     if type(None) in get_args(f.type):
         common["value"] = str(value)
         # Gradio's number field turns an empty value into 0 as soon as it is drawn, so this is a field of text.
-        return gr.Textbox(placeholder="chosen automatically", max_lines=1, **common)
+        return gr.Textbox(placeholder=_("chosen automatically"), max_lines=1, **common)
     if f.type in (int, float):
         common["value"] = value if high is None else min(value, high)
         return gr.Slider(low, high, step=1 if f.type is int else 0.05, **common)
@@ -128,8 +129,8 @@ def standing(base: EditRequest, form: Mapping[str, Any]) -> Json:
     known = advanced_fields()
     defaults = {name: _plain(value) for name, value in advanced_values(base).items()}
     differing = [name for name, f in known.items() if not _equal(f, form[name], getattr(base, name))]
-    labels = {name: label(name) for name in known}
-    return {"origin": base.origin(), "labels": labels, "defaults": defaults, "differing": differing}
+    labels = {name: _(label(name)) for name in known}
+    return {"origin": heard(base.origin()), "labels": labels, "defaults": defaults, "differing": differing}
 
 
 def _equal(f: Field, given: Any, default: Any) -> bool:  # noqa: ANN401
@@ -142,21 +143,17 @@ def _equal(f: Field, given: Any, default: Any) -> bool:  # noqa: ANN401
 def _plain(value: Any) -> str:  # noqa: ANN401
     """A value of the form in words."""
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return _("on") if value else _("off")
     if isinstance(value, float):
         return f"{value:g}"
-    return str(value).replace("_", " ") or "automatic"
+    return _(str(value).replace("_", " ")) if str(value) else _("automatic")
 
 
 def shown(value: Any) -> Any:  # noqa: ANN401
     """A value of a request as its field shows it."""
     if value is None:
         return ""
-    if isinstance(value, tuple):
-        return f"{value[0]:g} to {value[1]:g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{word}={weight:g}" for word, weight in value.items())
-    return value
+    return plain(value) if isinstance(value, tuple | Mapping) else value
 
 
 def parse_field(f: Field, value: Any) -> Any:  # noqa: ANN401
@@ -179,11 +176,16 @@ def _parse_optional(f: Field, text: Any) -> float | int | None:  # noqa: ANN401
     try:
         number = float(str(text).replace(",", "."))
     except ValueError:
-        raise EditError(f"“{text}” is not a number. Leave the field empty to have it chosen.") from None
+        raise EditError(_("“{text}” is not a number. Leave the field empty to have it chosen.", text=text)) from None
     low, high = f.metadata["low"], f.metadata["high"]
     if not low <= number <= high:
         raise EditError(
-            f"“{text}” is out of range. Allowed: {low:g} to {high:g}; leave the field empty to have it chosen."
+            _(
+                "“{text}” is out of range. Allowed: {low:g} to {high:g}; leave the field empty to have it chosen.",
+                text=text,
+                low=low,
+                high=high,
+            )
         )
     return int(number) if int in get_args(f.type) else number
 
@@ -192,10 +194,12 @@ def parse_window(text: str) -> Window:
     """`0.5 to 1`, also `0.5-1` or `0.5, 1`. Raises `EditError`."""
     numbers = re.findall(r"\d*\.?\d+", str(text))
     if len(numbers) != 2:
-        raise EditError(f"“{text}” is not a range of the steps. Write two numbers from 0 to 1, for example: 0.5 to 1.")
+        raise EditError(
+            _("“{text}” is not a range of the steps. Write two numbers from 0 to 1, for example: 0.5 to 1.", text=text)
+        )
     start, end = (float(n) for n in numbers)
     if not 0 <= start <= end <= 1:
-        raise EditError(f"“{text}” must rise and stay within 0 to 1, for example: 0.5 to 1.")
+        raise EditError(_("“{text}” must rise and stay within 0 to 1, for example: 0.5 to 1.", text=text))
     return start, end
 
 
@@ -203,12 +207,13 @@ def parse_weights(text: str) -> dict[str, float]:
     """`snow=1.5, car=0.8`. Raises `EditError`."""
     weights = {}
     for part in filter(None, (p.strip() for p in re.split(r"[,\n]", text or ""))):
-        word, _, number = part.partition("=")
+        word, _sign, number = part.partition("=")
         try:
             weights[word.strip()] = float(number)
         except ValueError:
-            message = f"“{part}” is not a word with a strength. Write for example: snow=1.5, car=0.8."
-            raise EditError(message) from None
+            raise EditError(
+                _("“{text}” is not a word with a strength. Write for example: snow=1.5, car=0.8.", text=part)
+            ) from None
     return weights
 
 

@@ -21,6 +21,7 @@ from editor.web.advanced import DEPENDS, advanced_fields, advanced_values, matte
 from editor.web.desk import Chosen, Desk
 from editor.web.door.visitor import job_link, network_address
 from editor.web.form import build_request, default_request, painted, sentences, split_targets, whole_form
+from editor.web.texts import _, heard
 from editor.web.told import told
 from editor.web.view import Json
 from editor.web.words import BUILT_IN, Suggestions
@@ -42,7 +43,7 @@ class Clicks:
     def take_upload(self, path: str | None) -> tuple:
         """A file was uploaded."""
         if not path:
-            raise gr.Error(texts.NO_CLIP, print_exception=False)
+            raise gr.Error(_(texts.NO_CLIP), print_exception=False)
         with told():
             chosen, found = self.desk.take_upload(path)
         clip = self._clip_shown(chosen) if chosen else (gr.skip(), gr.skip(), gr.update(value=None), gr.skip())
@@ -51,7 +52,7 @@ class Clicks:
     def take_settings(self, path: str | None) -> tuple:
         """A file of an earlier edit was given for its settings."""
         if not path:
-            raise gr.Error(texts.NO_SETTINGS, print_exception=False)
+            raise gr.Error(_(texts.NO_SETTINGS), print_exception=False)
         with told():
             return self._recalled(self.desk.take_settings(path))
 
@@ -109,7 +110,7 @@ class Clicks:
                 visible=True, value=markup.used_frames(*self.desk.used(chosen, build_request(form, chosen.interval)))
             )
         except EditError as error:
-            return gr.update(visible=True, value=markup.warning(str(error)))
+            return gr.update(visible=True, value=markup.warning(heard(str(error))))
 
     # -- the words and the settings
 
@@ -119,13 +120,13 @@ class Clicks:
         try:
             source, wanted = sentences(form)
         except EditError as error:
-            return markup.warning(str(error)), "", gr.skip(), gr.skip()
+            return markup.warning(heard(str(error))), "", gr.skip(), gr.skip()
         try:
             asked = build_request(form, chosen.interval if chosen else (0.0, None))
         except EditError:  # a setting cannot be read, which its own field says
             asked = EditRequest.from_preset(form["preset"], model=model)
         advice = markup.advice(self.desk.advice(source, wanted, asked), self.desk.warnings((source, *wanted), model))
-        label = texts.RUN if len(wanted) < 2 else texts.RUN_SEVERAL.format(n=len(wanted))
+        label = _(texts.RUN) if len(wanted) < 2 else _(texts.RUN_SEVERAL, n=len(wanted))
         estimate = ""
         choices = texts.preset_choices({})
         if chosen is not None:
@@ -134,7 +135,7 @@ class Clicks:
                 estimate = markup.estimate(*self.desk.cost(chosen, request))
                 choices = texts.preset_choices(self.desk.preset_seconds(chosen, request))
             except EditError as error:
-                estimate = markup.warning(str(error))
+                estimate = markup.warning(heard(str(error)))
         return advice, estimate, gr.update(value=label), gr.update(choices=choices)
 
     def numbers(self, preset: str, model: str, strength: str) -> list[Any]:
@@ -170,10 +171,10 @@ class Clicks:
         verdicts = dict.fromkeys(form, good)
         given, allowed = len(split_targets(form["targets"])), self.settings.max_targets
         if given == 0:
-            verdicts["targets"] = gr.validate(False, texts.NO_TARGET)
+            verdicts["targets"] = gr.validate(False, _(texts.NO_TARGET))
         elif given > allowed:
-            verdicts["targets"] = gr.validate(False, texts.TOO_MANY_TARGETS.format(given=given, allowed=allowed))
-        verdicts["source"] = gr.validate(bool((form["source"] or "").strip()), texts.NO_SOURCE)
+            verdicts["targets"] = gr.validate(False, _(texts.TOO_MANY_TARGETS, given=given, allowed=allowed))
+        verdicts["source"] = gr.validate(bool((form["source"] or "").strip()), _(texts.NO_SOURCE))
         verdicts |= {name: verdict(f, form[name]) for name, f in advanced_fields().items()}
         return [good, good, *verdicts.values()]
 
@@ -181,7 +182,7 @@ class Clicks:
         """Run was pressed."""
         owner = owner or new_secret()
         if chosen is None:
-            raise gr.Error(texts.NO_CLIP, title="No clip yet", print_exception=False)
+            raise gr.Error(_(texts.NO_CLIP), title=_("No clip yet"), print_exception=False)
         with told():
             where = {"region": chosen.region, "region_at": chosen.region_at}
             asked = replace(build_request(form, chosen.interval), **where)

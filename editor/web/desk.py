@@ -24,6 +24,7 @@ from editor.web.admission import allowed_here
 from editor.web.door.uploads import drop_upload, uploaded
 from editor.web.estimate import Cost, Pace
 from editor.web.examples import Example, film, used_frames
+from editor.web.texts import _, heard
 from editor.web.view import Json, page_view, unknown_view
 from editor.web.words import beyond_budget, marked, unknown_words
 
@@ -104,7 +105,7 @@ class Desk:
     def example(self, index: int) -> Example:
         """The example of this number. Raises `EditError`."""
         if not 0 <= index < len(self.examples):
-            raise EditError("There is no such example.")
+            raise EditError(_("There is no such example."))
         return self.examples[index]
 
     def show_example(self, index: int) -> Json:
@@ -121,13 +122,13 @@ class Desk:
         """The clip and the request of an earlier job. Raises `EditError`."""
         job = self.service.view(job_id)
         if job.clip is None:
-            raise EditError(texts.CLIP_LEFT)
+            raise EditError(_(texts.CLIP_LEFT))
         request = EditRequest.from_dict(job.request)
         info = probe(job.clip)
         end = min(request.end or info.seconds, info.seconds)
         url = f"job/{job.id}/clip.mp4"
         where = {"region": request.region, "region_at": request.region_at}
-        return Chosen(job.clip, url, "From an earlier edit", info, request.start, end, job.id, **where), request
+        return Chosen(job.clip, url, _("From an earlier edit"), info, request.start, end, job.id, **where), request
 
     def stepped(self, job_id: str, step: int) -> tuple[Chosen, EditRequest]:
         """The clip of an earlier job and its request, one step stronger or closer to the clip. Raises `EditError`."""
@@ -150,7 +151,7 @@ class Desk:
         found = [(str(other.request.get("strength")), other) for other in known.values()]
         found = [take for take in found if take[0] in STRENGTHS]
         found.sort(key=lambda take: (STRENGTHS.index(take[0]), take[1].created))
-        return [{"id": other.id, "label": texts.STRENGTHS[strength]} for strength, other in found]
+        return [{"id": other.id, "label": _(texts.STRENGTHS[strength])} for strength, other in found]
 
     def _normalised(self, raw: Path, name: str) -> Chosen:
         folder = temporary_folder(self.settings) / uuid.uuid4().hex
@@ -163,7 +164,7 @@ class Desk:
             raise
         end = self._first_end(info)
         if end < info.seconds:
-            info = replace(info, notes=(*info.notes, texts.TAKEN.format(end=end, seconds=info.seconds)))
+            info = replace(info, notes=(*info.notes, _(texts.TAKEN, end=end, seconds=info.seconds)))
         return Chosen(clip, f"gradio_api/file={clip}", name[:60], info, 0.0, end)
 
     def _first_end(self, info: Probe) -> float:
@@ -177,7 +178,12 @@ class Desk:
     def card(self, chosen: Chosen) -> Json:
         """The clip as the form's card shows it."""
         shown = {k: getattr(chosen, k) for k in ("url", "name", "start", "end", "region", "region_at")}
-        return {**shown, "seconds": chosen.info.seconds, "notes": chosen.info.notes, "film": film(chosen.path)}
+        return {
+            **shown,
+            "seconds": chosen.info.seconds,
+            "notes": [*map(heard, chosen.info.notes)],
+            "film": film(chosen.path),
+        }
 
     def used(self, chosen: Chosen, request: EditRequest) -> tuple[str, Interval]:
         """The frames that will be edited as one picture, and the interval. Raises `EditError`."""
@@ -212,7 +218,7 @@ class Desk:
         if chosen.job is not None:
             return self.service.submit_again(chosen.job, request, owner, address)
         if not chosen.path.is_file():
-            raise EditError(texts.CLIP_LEFT)
+            raise EditError(_(texts.CLIP_LEFT))
         return self.service.submit_normalised(chosen.path, request, owner, address)
 
     def preset_seconds(self, chosen: Chosen, request: EditRequest) -> dict[str, float]:
@@ -230,7 +236,7 @@ class Desk:
         try:
             job = self.service.view(job_id, owner)
         except (UnknownJob, ValueError):
-            return {"job": None, "view": unknown_view("", texts.GONE)}
+            return {"job": None, "view": unknown_view("", _(texts.GONE))}
         return {"job": job.id, "mine": job.mine, "view": page_view(job), "takes": self.takes(job, owner)}
 
     def history(self, owner: str | None) -> list[Json]:
@@ -245,7 +251,7 @@ class Desk:
         for target in targets:
             reading = read_edit(source, target)
             meaning = control(reading, request).meaning
-            rows.append({"marked": marked(reading), "kind": str(reading.kind), "meaning": meaning})
+            rows.append({"marked": marked(reading), "kind": str(reading.kind), "meaning": heard(meaning)})
         return rows
 
     def warnings(self, prompts: Sequence[str], model: str) -> list[str]:
@@ -253,10 +259,10 @@ class Desk:
         found = []
         unknown = dict.fromkeys(word for prompt in prompts for word in unknown_words(prompt, model))
         if unknown:
-            named = ", ".join(f"“{word}”" for word in unknown)
-            found.append(f"The built-in model does not know {named} and will guess.")
-        found += [f"Too long: the model will not read “{cut}”." for cut in map(beyond_budget, prompts) if cut]
-        return found
+            named = ", ".join(_("“{word}”", word=word) for word in unknown)
+            found.append(_("The built-in model does not know {named} and will guess.", named=named))
+        cut = filter(None, map(beyond_budget, prompts))
+        return found + [_("Too long: the model will not read “{cut}”.", cut=words) for words in cut]
 
 
 def _history_row(job: JobView) -> Json:
@@ -264,7 +270,7 @@ def _history_row(job: JobView) -> Json:
     poster = view["results"][0]["poster"] if view["results"] else None
     first = view["targets"][0] if view["targets"] else {"marked": "", "text": ""}
     more = len(view["targets"]) - 1
-    suffix = f" <small>and {more} more</small>" if more > 0 else ""
+    suffix = f" <small>{_('and {n} more', n=more)}</small>" if more > 0 else ""
     return {
         "id": job.id,
         "state": view["state"],
@@ -280,7 +286,9 @@ def _history_row(job: JobView) -> Json:
 def _ago(job: JobView) -> str:
     passed = max(0.0, time.time() - (job.ended or job.created))
     if passed < 60:
-        return "just now"
+        return _("just now")
     if passed < 3600:
-        return f"{passed / 60:.0f} min ago"
-    return f"{passed / 3600:.0f} h ago" if passed < 2 * 86400 else f"{passed / 86400:.0f} days ago"
+        return _("{n:.0f} min ago", n=passed / 60)
+    if passed < 2 * 86400:
+        return _("{n:.0f} h ago", n=passed / 3600)
+    return _("{n:.0f} days ago", n=passed / 86400)

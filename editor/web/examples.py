@@ -18,6 +18,7 @@ from editor.media import Interval, filmstrip, read_thumbnails, spread_frames
 from editor.request import EditRequest
 from editor.settings import ROOT
 from editor.web import texts
+from editor.web.texts import _
 from editor.web.view import Json, finished_view
 from editor.web.words import BUILT_IN
 
@@ -50,9 +51,7 @@ class Example:
             return None
         made, asked = self.made, self.request()
         day = date.fromisoformat(made["on"])
-        said = texts.MADE_EARLIER.format(
-            day=f"{day.day} {day:%B %Y}", preset=texts.preset_title(made["preset"]).lower()
-        )
+        said = _(texts.MADE_EARLIER, day=day, preset=texts.preset_title(made["preset"]).lower())
         names = {"edited": "edited.mp4", "strip": "strip.webp", "gif": "edited.gif"}
         files = {name: f"example/{number}.{file}" for name, file in names.items()}
         return finished_view(f"example-{number}", asked, f"example/{number}.mp4", files, made["summary"], said)

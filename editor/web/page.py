@@ -3,6 +3,7 @@
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
 from editor.diffusion.catalog import CATALOG, offered_loras
 from editor.jobs import as_allowed
@@ -12,6 +13,7 @@ from editor.web.advanced import DEPENDS, advanced_components, advanced_values, s
 from editor.web.clicks import Clicks
 from editor.web.desk import Desk
 from editor.web.door.visitor import page_secret
+from editor.web.texts import _
 from editor.web.told import Told
 from editor.web.words import BUILT_IN, chips
 
@@ -36,12 +38,27 @@ class Page:
         self.clicks = Clicks(desk)
 
     def build(self) -> gr.Blocks:
-        """The page, not launched."""
-        title = f"{texts.TITLE}: {texts.TAGLINE.rstrip('.').lower()}"
-        with Told(title=title, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as blocks:
+        """The page, not launched: in English, and what differs in it in other languages.
+
+        Gradio counts components over all pages. The numbers must be the same in every language, for the events are
+        those of the page in English.
+        """
+        first, built = Context.id, {}
+        for code in (*texts.LANGUAGES, texts.ENGLISH):
+            Context.id = first
+            with texts.speaking(code):
+                built[code] = self._built()
+        blocks = built.pop(texts.ENGLISH)
+        blocks.translated = {code: {k: page.config[k] for k in ("title", "components")} for code, page in built.items()}
+        return blocks
+
+    def _built(self) -> Told:
+        with Told(
+            title=_(texts.PAGE_TITLE), analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
+        ) as blocks:
             self.owner = gr.BrowserState(storage_key="recast", secret=page_secret(self.settings.data))
             self.chosen = gr.State(None)
-            gr.HTML(markup.HEADER, elem_id="header", apply_default_css=False)
+            gr.HTML(markup.header(), elem_id="header", apply_default_css=False)
             with gr.Row(elem_id="columns", equal_height=False):
                 with gr.Column(elem_id="form", min_width=320):
                     self._clip()
@@ -59,14 +76,14 @@ class Page:
 
     def _clip(self) -> None:
         self.upload = gr.File(
-            label=texts.CLIP,
+            label=_(texts.CLIP),
             file_types=["video", ".json"],
             height=150,
             elem_id="upload",
             type="filepath",
             show_label=False,
         )
-        titles = [{"title": example.title} for example in self.desk.examples]
+        titles = [{"title": _(example.title)} for example in self.desk.examples]
         self.examples = parts.examples(value=titles, elem_id="examples", visible=bool(titles))
         self.card = parts.clip_card(elem_id="clip", visible=False)
         self.used = gr.HTML(elem_id="used", visible=False, apply_default_css=False)
@@ -74,16 +91,16 @@ class Page:
 
     def _words(self) -> None:
         self.source = gr.Textbox(
-            label=texts.SOURCE, placeholder=texts.SOURCE_HINT, max_lines=3, elem_id="source", max_length=1000
+            label=_(texts.SOURCE), placeholder=texts.SOURCE_HINT, max_lines=3, elem_id="source", max_length=1000
         )
         self.suggestion = parts.suggestion(value={"text": ""}, elem_id="suggestion")
         self.targets = gr.Textbox(
-            label=texts.TARGETS,
+            label=_(texts.TARGETS),
             placeholder=texts.TARGETS_HINT,
             lines=2,
             max_lines=5,
             elem_id="targets",
-            info=texts.TARGETS_INFO if self.settings.max_targets > 1 else None,
+            info=_(texts.TARGETS_INFO) if self.settings.max_targets > 1 else None,
             max_length=4000,
         )
         self.advice = gr.HTML(elem_id="advice", apply_default_css=False)
@@ -91,24 +108,26 @@ class Page:
 
     def _how(self) -> None:
         titles = [(CATALOG[name].title if name in CATALOG else name, name) for name in self.models]
-        self.model = gr.Dropdown(titles, value=self.models[0], label="Model", elem_id="model", visible=len(titles) > 1)
+        self.model = gr.Dropdown(
+            titles, value=self.models[0], label=_("Model"), elem_id="model", visible=len(titles) > 1
+        )
         first = as_allowed(EditRequest.from_preset(self.preset, model=self.models[0]), self.settings)
-        self.presets = gr.Radio(texts.preset_choices({}), value=self.preset, label=texts.PRESET, elem_id="preset")
-        strengths = [(text, name) for name, text in texts.STRENGTHS.items()]
-        self.strength = gr.Radio(strengths, value=first.strength, label=texts.STRENGTH, elem_id="strength")
+        self.presets = gr.Radio(texts.preset_choices({}), value=self.preset, label=_(texts.PRESET), elem_id="preset")
+        strengths = [(_(text), name) for name, text in texts.STRENGTHS.items()]
+        self.strength = gr.Radio(strengths, value=first.strength, label=_(texts.STRENGTH), elem_id="strength")
         known = list(offered_loras(self.settings.loras))
         shown = {"visible": bool(known)}
-        self.loras = gr.Dropdown(known, value=[], multiselect=True, label=texts.LORAS, elem_id="loras", **shown)
-        self.lora_scale = gr.Slider(0, 2, 1.0, step=0.05, label=texts.LORA_SCALE, elem_id="lora-scale", **shown)
-        with gr.Accordion(texts.ADVANCED, open=False, elem_id="advanced"):
+        self.loras = gr.Dropdown(known, value=[], multiselect=True, label=_(texts.LORAS), elem_id="loras", **shown)
+        self.lora_scale = gr.Slider(0, 2, 1.0, step=0.05, label=_(texts.LORA_SCALE), elem_id="lora-scale", **shown)
+        with gr.Accordion(_(texts.ADVANCED), open=False, elem_id="advanced"):
             self.origin = parts.standing(value=standing(first, advanced_values(first)), elem_id="origin")
             self.advanced = advanced_components(self.settings, first)
         self.settings_file = gr.UploadButton(
-            texts.SETTINGS_FILE, file_types=[".json", ".mp4", ".gif"], elem_id="settings-file", size="sm"
+            _(texts.SETTINGS_FILE), file_types=[".json", ".mp4", ".gif"], elem_id="settings-file", size="sm"
         )
         with gr.Column(elem_id="runbar"):
             self.estimate = gr.HTML(elem_id="estimate", apply_default_css=False)
-            self.run = gr.Button(texts.RUN, variant="primary", elem_id="run", size="lg")
+            self.run = gr.Button(_(texts.RUN), variant="primary", elem_id="run", size="lg")
 
     # -- wiring
 

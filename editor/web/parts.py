@@ -6,11 +6,15 @@ keep playing, pictures do not flicker, and text of visitors reaches the page as 
 subclasses: Gradio writes an interface file beside the source of every subclass when it is imported.
 """
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+
+from editor.web import texts
+from editor.web.texts import _
 
 SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -93,19 +97,34 @@ def script(*names: str) -> str:
     return f'"use strict";\n{body}'
 
 
+@cache
+def words(code: str) -> str:
+    """What the page's head holds in one language: the words of its style sheet, and of its scripts beside English."""
+    with texts.speaking(code):
+        drop = _(texts.DROP).replace("\n", "\\A ")
+    style = f'<style>:root {{ --rc-drop: "{drop}"; }}</style>'
+    known = texts.LANGUAGES.get(code)
+    if known is None:
+        return style
+    spoken = script(*sorted(file.stem for file in STATIC.glob("*.js")))
+    used = {sentence: told for sentence, told in known["page"].items() if f'_("{sentence}"' in spoken}
+    text = json.dumps(used, ensure_ascii=False).replace("<", "\\u003c")
+    return f'{style}<script id="words" type="application/json">{text}</script>'
+
+
 def clip_card(**options: Any) -> gr.HTML:  # noqa: ANN401 - gr.HTML's own
     """The chosen clip with its interval. Value: see `clip.js`. Events: `interval`, `replace`."""
-    template = """
+    template = f"""
     <div class="clip-card">
-      <div class="picture"><video muted playsinline preload="auto" aria-label="The clip"></video></div>
-      <div class="band" role="group" aria-label="Interval to edit">
+      <div class="picture"><video muted playsinline preload="auto" aria-label="{_("The clip")}"></video></div>
+      <div class="band" role="group" aria-label="{_("Interval to edit")}">
         <span class="shade before" aria-hidden="true"></span><span class="shade after" aria-hidden="true"></span>
         <span class="frame" aria-hidden="true"></span>
-        <input type="range" class="from" min="0" max="1" step="0.1" aria-label="Start of the interval">
-        <input type="range" class="until" min="0" max="1" step="0.1" aria-label="End of the interval">
+        <input type="range" class="from" min="0" max="1" step="0.1" aria-label="{_("Start of the interval")}">
+        <input type="range" class="until" min="0" max="1" step="0.1" aria-label="{_("End of the interval")}">
       </div>
       <div class="head"><span class="name"></span><span class="span"></span>
-        <button type="button" class="change link-button">Change clip</button></div>
+        <button type="button" class="change link-button">{_("Change clip")}</button></div>
       <div class="paint-row"><button type="button" class="paint link-button" data-testid="paint"></button></div>
       <p class="where" role="status" hidden></p>
       <ul class="notes"></ul>
@@ -115,18 +134,18 @@ def clip_card(**options: Any) -> gr.HTML:  # noqa: ANN401 - gr.HTML's own
 
 def examples(**options: Any) -> gr.HTML:  # noqa: ANN401
     """The example clips. Value: [{title}]. Event: `choose` {index}."""
-    template = '<div class="examples"><span class="or">or try one of these</span><div class="row"></div></div>'
+    template = f'<div class="examples"><span class="or">{_("or try one of these")}</span><div class="row"></div></div>'
     return _part(template, "small", start="examples", **options)
 
 
 def word_chips(**options: Any) -> gr.HTML:  # noqa: ANN401
     """Clickable words that go into the prompt fields by themselves. Value: {groups: [{name, words}]}."""
-    template = """
+    template = f"""
     <div class="chips">
-      <p>This is the <strong>built-in model</strong>. It knows one small drawn world, in these words only:</p>
+      <p>{_(texts.BUILT_IN)}</p>
       <div class="groups"></div>
-      <details><summary>For real footage</summary>
-        Run Recast with a Stable Diffusion checkpoint; the form stays the same.
+      <details><summary>{_("For real footage")}</summary>
+        {_("Run Recast with a Stable Diffusion checkpoint; the form stays the same.")}
         <code>EDITOR_MODELS=demo,sd15 make run</code></details>
     </div>"""
     return _part(template, "small", start="chips", **options)
@@ -148,14 +167,14 @@ def stage(**options: Any) -> gr.HTML:  # noqa: ANN401
     Events: `stop`, `again`, `moved`, `open`, each {job}; `vary` {job, step}, stronger or closer to the clip; `make`
     {index}, an example's edit is wanted anew.
     """
-    template = """
-    <section class="stage" aria-label="Result">
-      <p class="shared">Someone shared this edit with you. <a href="./">Make your own</a></p>
+    template = f"""
+    <section class="stage" aria-label="{_("Result")}">
+      <p class="shared">{_("Someone shared this edit with you.")} <a href="./">{_("Make your own")}</a></p>
       <div class="screen" tabindex="0" role="group"
-        aria-label="Player: space plays, comma and full stop step by frames">
+        aria-label="{_("Player: space plays, comma and full stop step by frames")}">
         <div class="empty">
           <div class="sketch" aria-hidden="true"><i></i><i></i></div>
-          <p>Choose a clip, say what it shows<br>and what it should show instead.</p>
+          <p>{_("Choose a clip, say what it shows<br>and what it should show instead.")}</p>
         </div>
       </div>
       <div class="rail"></div>
@@ -167,10 +186,10 @@ def stage(**options: Any) -> gr.HTML:  # noqa: ANN401
 
 def history(**options: Any) -> gr.HTML:  # noqa: ANN401
     """This visitor's edits. Value: [{id, ...}]. Events: `open`, `again`, `remove`, each {job}."""
-    template = """
-    <section class="history" aria-label="Your edits">
-      <h2>Your edits</h2>
-      <p class="none">Nothing yet. Your edits will be listed here, in this browser.</p>
+    template = f"""
+    <section class="history" aria-label="{_("Your edits")}">
+      <h2>{_("Your edits")}</h2>
+      <p class="none">{_("Nothing yet. Your edits will be listed here, in this browser.")}</p>
       <ul class="grid"></ul>
     </section>"""
     return _part(template, "small", start="history", **options)

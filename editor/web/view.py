@@ -13,27 +13,10 @@ from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
 from editor.web import texts
 from editor.web.estimate import planned
+from editor.web.texts import _, heard
 from editor.web.words import marked, pointed
 
 Json = dict[str, Any]
-
-NUMBERS = {
-    "vae_psnr": (
-        "Autoencoder",
-        "dB",
-        "How well the clip survives the model's autoencoder; above 30 dB the loss is hard to see.",
-    ),
-    "reconstruction_psnr": ("Reconstruction", "dB", "How well the clip comes back when nothing is edited."),
-    "unet_evaluations_per_frame": (
-        "Work",
-        "passes per frame",
-        "Passes of one frame through the network, per frame of the result.",
-    ),
-    "seconds": ("Time", "s", "From start to finish."),
-    "frames": ("Frames", "", "Frames of the result."),
-    "keyframes": ("Keyframes", "", "Edited frames; the others follow the clip's motion."),
-}
-"""Headline numbers of a result: summary key -> (label, unit, what it means)."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +37,12 @@ def page_view(job: JobView) -> Json:
 
     Words are compared for it, once per job: call it in a thread.
     """
-    asked = _asked(json.dumps(job.request, sort_keys=True))
+    asked = _asked(json.dumps(job.request, sort_keys=True), texts.language.get())
     return {
         "id": job.id,
         "state": str(job.state),
         "final": job.state.final,
-        "title": texts.STATES[job.state],
+        "title": _(texts.STATES[job.state]),
         "line": _line(job),
         "fraction": _fraction(job, asked.weights),
         "left": None if job.seconds_left is None else texts.seconds(job.seconds_left),
@@ -69,7 +52,7 @@ def page_view(job: JobView) -> Json:
         "preview": _preview(job),
         "start": asked.request.start if asked.request else 0.0,
         "source": asked.source,
-        "error": job.error,
+        "error": job.error and heard(job.error),
         "results": [_result(job, n, result) for n, result in enumerate(job.results)],
         "targets": list(asked.targets),
         "settings": [*asked.settings, *_device_rows(job)],
@@ -97,8 +80,8 @@ def finished_view(
         "id": name,
         "state": str(state),
         "final": True,
-        "title": texts.STATES[state],
-        "line": texts.STATES[state],
+        "title": _(texts.STATES[state]),
+        "line": _(texts.STATES[state]),
         "fraction": 1.0,
         "clip": clip,
         "start": request.start,
@@ -112,12 +95,15 @@ def finished_view(
 
 def stored_request(job: JobView) -> EditRequest | None:
     """The job's request; None when an older version of the program stored what this one does not know."""
-    return _asked(json.dumps(job.request, sort_keys=True)).request
+    return _asked(json.dumps(job.request, sort_keys=True), texts.language.get()).request
 
 
 @lru_cache(maxsize=512)
-def _asked(stored: str) -> Asked:
-    """Read `EditRequest.to_dict()`, of whatever version; sentences are shown even where the rest is unknown."""
+def _asked(stored: str, language: str) -> Asked:
+    """Read `EditRequest.to_dict()`, of whatever version; sentences are shown even where the rest is unknown.
+
+    `language` is the visitor's, in which the settings are named.
+    """
     values = json.loads(stored)
     values = values if isinstance(values, dict) else {}
     try:
@@ -132,12 +118,12 @@ def _asked(stored: str) -> Asked:
 
 def unknown_view(job_id: str, message: str) -> Json:
     """What the page shows for a job that cannot be shown."""
-    return {"id": job_id, "state": "unknown", "final": True, "title": "Not here", "error": message}
+    return {"id": job_id, "state": "unknown", "final": True, "title": _("Not here"), "error": message}
 
 
 def _device_rows(job: JobView) -> list[list[str]]:
     """Where it runs or ran, once that is known."""
-    return [["Device", texts.device(job.device, job.devices)]] if job.device else []
+    return [[_("Device"), texts.device(job.device, job.devices)]] if job.device else []
 
 
 def _preview(job: JobView) -> str | None:
@@ -150,26 +136,27 @@ def _preview(job: JobView) -> str | None:
 def _line(job: JobView) -> str:
     """The sentence under the picture."""
     if job.stopping and not job.state.final:
-        return "Stopping after this step"
+        return _("Stopping after this step")
     if job.message:
         within = job.state is JobState.RUNNING and _counted(job)
-        return f"{_stage_line(job)}, {job.message}" if within else job.message
+        return f"{_stage_line(job)}, {heard(job.message)}" if within else heard(job.message)
     if job.state is JobState.QUEUED:
         return texts.queued(job.position or 1, job.wait, job.devices)
     if job.state is JobState.RUNNING:
         return _stage_line(job)
-    return job.error or texts.STATES[job.state]
+    return heard(job.error) if job.error else _(texts.STATES[job.state])
 
 
 def _stage_line(job: JobView) -> str:
     if job.stage is None:
-        return "Loading the model"
-    part = f", {COUNTED[job.stage]} {min(job.done, job.total)} of {job.total}" if _counted(job) else ""
-    return texts.STAGES[job.stage] + part
+        return _("Loading the model")
+    stage = _(texts.STAGES[job.stage])
+    return _(COUNTED[job.stage], stage=stage, done=min(job.done, job.total), of=job.total) if _counted(job) else stage
 
 
-COUNTED = {Stage.INVERT: "step", Stage.NULL_TEXT: "step", Stage.EDIT: "step", Stage.WRITE: "frame"}
-"""Stages whose units are told, and what they are."""
+STEPS, FRAMES = "{stage}, step {done} of {of}", "{stage}, frame {done} of {of}"
+COUNTED = {Stage.INVERT: STEPS, Stage.NULL_TEXT: STEPS, Stage.EDIT: STEPS, Stage.WRITE: FRAMES}
+"""Stages whose units are told, and how."""
 
 
 def _counted(job: JobView) -> bool:
@@ -216,16 +203,16 @@ def _told(summary: Mapping[str, Any]) -> Json:
 
 def _numbers(summary: Mapping[str, Any]) -> list[Json]:
     rows = []
-    for key, (name, unit, meaning) in NUMBERS.items():
+    for key, (name, unit, meaning) in texts.NUMBERS.items():
         value = summary.get(key)
         if isinstance(value, int | float):
-            text = f"{value:.1f}" if isinstance(value, float) else str(value)
-            rows.append({"label": name, "value": f"{text} {unit}".strip(), "meaning": meaning})
+            text = _("{value:.1f}", value=value) if isinstance(value, float) else str(value)
+            rows.append({"label": _(name), "value": f"{text} {_(unit)}".strip(), "meaning": _(meaning)})
     if summary.get("withheld"):
-        rows.append({"label": "Not shown", "value": "withheld", "meaning": str(summary["withheld"])})
+        rows.append({"label": _("Not shown"), "value": _("withheld"), "meaning": heard(str(summary["withheld"]))})
     if summary.get("inversion_cached"):
-        meaning = "The clip was inverted before, so this edit started right away."
-        rows.append({"label": "Inversion", "value": "reused", "meaning": meaning})
+        meaning = _("The clip was inverted before, so this edit started right away.")
+        rows.append({"label": _("Inversion"), "value": _("reused"), "meaning": meaning})
     return rows
 
 
@@ -236,22 +223,27 @@ def quality(summary: Mapping[str, Any]) -> list[Json]:
         value = summary.get(key)
         if isinstance(value, int | float):
             word = next(word for bound, word in words if value <= bound)
-            rows.append({"label": name, "word": word, "value": shown.format(value), "meaning": meaning})
+            row = {"label": name, "word": word, "meaning": meaning}
+            rows.append({k: _(text) for k, text in row.items()} | {"value": _(shown, value=float(value))})
     return rows
 
 
 def settings_rows(request: EditRequest) -> list[list[str]]:
     """How the edit was made: the choices of the form, and what differs from the preset. Pairs of name and value."""
+    start, end = f"{request.start:g}", None if request.end is None else f"{request.end:g}"
+    interval = (
+        _("{start} s to the end", start=start) if end is None else _("{start} s to {end} s", start=start, end=end)
+    )
     rows = [
-        ["Preset", texts.preset_title(request.preset)],
-        ["Strength", texts.STRENGTHS[request.strength]],
-        ["Model", request.model],
-        ["Numbers", request.origin()],
-        *[["LoRA", f"{name} at {strength:g}"] for name, strength in request.loras.items()],
-        ["Interval", f"{request.start:g} s to " + ("the end" if request.end is None else f"{request.end:g} s")],
+        [_("Preset"), texts.preset_title(request.preset)],
+        [_("Strength"), _(texts.STRENGTHS[request.strength])],
+        [_("Model"), request.model],
+        [_("Numbers"), heard(request.origin())],
+        *[["LoRA", _("{name} at {strength:g}", name=name, strength=s)] for name, s in request.loras.items()],
+        [_("Interval"), interval],
     ]
     if request.region:
-        rows.append(["Region", f"painted at {request.region_at:g} s"])
+        rows.append([_("Region"), _("painted at {seconds:g} s", seconds=request.region_at)])
     base = EditRequest()
     if request.preset in PRESETS:
         choice = {name: getattr(request, name) for name in ("model", "family", "strength")}
@@ -259,18 +251,19 @@ def settings_rows(request: EditRequest) -> list[list[str]]:
     for f in fields(EditRequest):
         value = getattr(request, f.name)
         if f.metadata["advanced"] and value != getattr(base, f.name):
-            rows.append([label(f.name), _plain(value)])
+            rows.append([_(label(f.name)), plain(value)])
     return rows
 
 
 def label(name: str) -> str:
-    """A field's name as a form label."""
+    """A field's name as a form label, in English."""
     return name.replace("_", " ").capitalize()
 
 
-def _plain(value: Any) -> str:  # noqa: ANN401 - any setting
-    if isinstance(value, dict):
+def plain(value: Any) -> str:  # noqa: ANN401 - any setting
+    """A setting in words."""
+    if isinstance(value, Mapping):
         return ", ".join(f"{word}={weight:g}" for word, weight in value.items())
     if isinstance(value, tuple | list):
-        return " to ".join(f"{part:g}" for part in value)
+        return _("{start} to {end}", start=f"{value[0]:g}", end=f"{value[1]:g}")
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -23,6 +23,7 @@ from editor.media import spread_frames
 from editor.options import quoted
 from editor.reading import Reading
 from editor.settings import ROOT
+from editor.web.texts import _
 
 log = logging.getLogger(__name__)
 
@@ -148,5 +149,5 @@ class Suggestions:
 
 def chips() -> dict[str, Any]:
     """The value of the page's word chips."""
-    groups = [{"name": NAMES.get(kind, kind), "words": list(words)} for kind, words in vocabulary.GROUPS.items()]
+    groups = [{"name": _(NAMES.get(kind, kind)), "words": list(words)} for kind, words in vocabulary.GROUPS.items()]
     return {"groups": groups}

@@ -9,6 +9,7 @@ from editor.manifest import STATEMENT, tag_text
 from editor.media.region import region_mask
 from editor.media.tag import tag_video
 from editor.request import EditRequest
+from editor.web import texts
 from tests.browser.conftest import Visitor
 from tests.web.serving import SOURCE, TARGET, WAITING, draw_clip, one_example, serving
 
@@ -45,6 +46,52 @@ def test_a_finished_example_plays_at_first_sight_and_is_made_again(chromium, sho
     visitor.see("copy-link")
     page.wait_for_function("document.querySelector('.stage').dataset.state === 'done'")
     assert "?job=" in page.url and page.locator(".history li").count() >= 1
+    assert visitor.errors == []
+    visitor.context.close()
+
+
+SAID = """() => [...document.querySelectorAll("body *:not(script, style)")].flatMap((node) => [
+  ...[...node.childNodes].filter((child) => child.nodeType === 3).map((child) => child.data.trim()),
+  ...["aria-label", "title", "alt", "placeholder"].map((name) => node.getAttribute(name)),
+]).filter(Boolean)"""
+"""All that a page says, also to a screen reader."""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_german_browser_gets_a_german_page(chromium, shop, width):
+    visitor = Visitor(chromium, shop.url, viewport={"width": width, "height": 844}, locale="de-DE")
+    page = visitor.open()
+    words = texts.LANGUAGES["de"]["page"]
+    english = {sentence for sentence, told in words.items() if sentence != told}
+
+    def check(*sentences):
+        """These are on the page, none in English is, and nothing is wider than the window."""
+        said = page.evaluate(SAID)
+        assert set(sentences) <= set(said)
+        assert not english & set(said)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    assert page.evaluate("[document.documentElement.lang, document.title]") == ["de", words[texts.PAGE_TITLE]]
+    assert "Vorab am 27.11.2026" in visitor.see("made").inner_text()
+    drop = "getComputedStyle(document.querySelector('#upload [data-testid=upload-text]'), '::after').content"
+    assert "Clip hierher ziehen" in page.evaluate(drop)
+    check("Was der Clip zeigt (auf Englisch)", "Qualität", "Ausgewogen", "Stärke", "Clip bearbeiten", "Zeit")
+    visitor.run()
+    page.locator("#targets").get_by_text("Hier fehlt auf Englisch, was er stattdessen zeigen soll").wait_for()
+    visitor.errors.clear()  # the refusal itself
+    page.get_by_role("button", name="Erweitert").click()
+    page.locator("#set-steps").get_by_text("Vorgabe für dieses Modell").wait_for()
+    check("Wie stark die Worte wirken", "Führungsstärke", "Karten der Quelle", "Schritte der Entrauschung.")
+    visitor.upload(shop.clip)
+    visitor.words(SOURCE, f"{TARGET}\na green car on the road")
+    page.locator("#advice").get_by_text("Formen werden in allen Schritten gehalten").first.wait_for()
+    page.get_by_role("button", name="2 Fassungen erstellen").click()
+    visitor.see("copy-link")
+    page.wait_for_function("document.querySelector('.stage').dataset.state === 'done'")
+    for name in ("Einzelbilder", "Alle", "Vergleich"):
+        page.get_by_role("group", name="Ansicht").get_by_role("button", name=name).click()
+        check("Herunterladen", "Link kopieren", "Näher am Clip", "so ruhig wie der Clip", "gerade eben")
+    visitor.picture(f"17-german-{width}")
     assert visitor.errors == []
     visitor.context.close()
 

@@ -173,6 +173,28 @@ def test_models_are_those_the_installation_allows(tmp_path):
     assert chips["props"]["visible"] is False  # the words of the built-in model are no help with another
 
 
+def test_a_page_speaks_the_language_of_its_visitor(served):
+    """The page, what it asks for by itself, and an event of the queue."""
+    job = served.finished()
+    german, other = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.8"}, {"Accept-Language": "en,de;q=0.5"}
+    configs = {}
+    for code, headers in (("de", german), ("en", other), ("en", {"Accept-Language": "\x01?;q=x"})):
+        page = get(served.url, headers=headers)
+        assert f'lang="{code}"' in page.text and page.headers["vary"] == "Accept-Language"
+        config = configs[code] = get(f"{served.url}/config", headers=headers).json()
+        run = next(c for c in config["components"] if c["props"].get("elem_id") == "run")
+        assert run["props"]["value"] == {"de": "Clip bearbeiten", "en": "Make the edit"}[code]
+        view = get(f"{served.url}/job/{job}/view.json", headers=headers).json()
+        assert view["title"] == {"de": "Fertig", "en": "Done"}[code]
+    assert [(c["id"], c["type"]) for c in configs["de"]["components"]] == [
+        (c["id"], c["type"]) for c in configs["en"]["components"]
+    ]
+    assert 'lang="en"' in get(served.url).text  # httpx names no language
+    for headers, said in ((german, "Diese Bearbeitung gibt es hier nicht."), (other, "There is no such edit here.")):
+        with pytest.raises(Exception, match=said):
+            Client(served.url, headers=headers, verbose=False).predict("0" * 32, "x" * 43, api_name="/cancel")
+
+
 class Head(HTMLParser):
     """Reads a page as a social site does: the meta tags by name."""
 

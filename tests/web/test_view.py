@@ -1,5 +1,8 @@
-"""What the page tells: about the sentences, the cost of an edit, and a job with its results."""
+"""What the page tells, and in which language: about the sentences, the cost of an edit, and a job with its results."""
 
+import ast
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +10,16 @@ import pytest
 
 from editor.events import EditResult, Stage
 from editor.jobs import JobState, JobView
+from editor.method.control import control
 from editor.reading import read_edit
 from editor.request import PRESETS, EditRequest
+from editor.settings import ROOT
+from editor.web import texts
+from editor.web.advanced import GROUPS, advanced_fields, parse_field, shown
 from editor.web.estimate import Pace, evaluations, memory_gb, planned
-from editor.web.view import page_view, quality, settings_rows
-from editor.web.words import beyond_budget, marked, pointed
+from editor.web.examples import load_examples
+from editor.web.view import COUNTED, label, page_view, quality, settings_rows
+from editor.web.words import NAMES, beyond_budget, marked, pointed
 
 RED = "a red car on the road"
 
@@ -237,3 +245,106 @@ def test_the_recipe_names_what_differs_from_the_preset():
 def test_a_job_of_an_older_version_can_still_be_looked_at():
     view = page_view(replace(RUNNING, request={"source": "a red car", "forgotten_setting": 1}))
     assert view["state"] == "running" and view["settings"] == []
+
+
+PAGE = sorted((ROOT / "editor/web").rglob("*.py"))
+SCRIPTS = sorted((ROOT / "editor/web/static").glob("*.js"))
+KEPT = ("ENGLISH", "TITLE", "SOURCE_HINT", "TARGETS_HINT")
+"""Constants of `texts` that are the same in every language; the hints are for a model, which reads English."""
+
+
+def sentences_in(value):
+    """All texts inside a value of `texts`; keys are no sentences."""
+    if isinstance(value, str):
+        return {value} - {""}
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ()
+    return set().union(*map(sentences_in, values))
+
+
+def sentences_of_the_page():
+    """All that is told through `_`: written in the call, in `texts`, in a script, or taken from a request's fields."""
+    names = [
+        n.targets[0].id for n in ast.parse((ROOT / "editor/web/texts.py").read_text()).body if type(n) is ast.Assign
+    ]
+    found = set().union(*(sentences_in(getattr(texts, name)) for name in names if name.isupper() and name not in KEPT))
+    for node in (node for file in PAGE for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "id", "") == "_"
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            found.add(node.args[0].value)
+    for script in SCRIPTS:
+        found |= set(re.findall(r'(?<!\w)_\("([^"]*)"', script.read_text(encoding="utf-8")))
+    advanced = advanced_fields().values()
+    found |= {label(f.name) for f in advanced} | {f.metadata["help"] for f in advanced}
+    found |= {choice.replace("_", " ") for f in advanced for choice in f.metadata.get("choices") or ()}
+    return found | {*GROUPS, *COUNTED.values(), *NAMES.values(), *(example.title for example in load_examples())}
+
+
+def placeholders(sentence):
+    return sorted(re.findall(r"\{(\w+)", sentence))
+
+
+def test_every_language_has_every_sentence_of_the_page_and_no_other():
+    wanted = sentences_of_the_page()
+    assert len(wanted) > 300 and "de" in texts.LANGUAGES
+    for told in texts.LANGUAGES.values():
+        assert set(told) == {"numbers", "page", "rooms"}
+        assert set(told["page"]) == wanted
+        for english, translated in told["page"].items():
+            assert set(placeholders(translated)) == set(placeholders(english)), english
+            assert re.findall('[<>&"]', translated) == re.findall('[<>&"]', english), english
+
+
+def test_sentences_of_other_rooms_are_still_written_there():
+    """Every piece between two fields of them stands in some text of the program."""
+    trees = (ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "editor").rglob("*.py"))
+    constants = (node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    written = "\n".join(value for value in constants if isinstance(value, str))
+    for told in texts.LANGUAGES.values():
+        for english, translated in told["rooms"].items():
+            assert set(placeholders(translated)) <= set(placeholders(english)), english
+            pieces = [piece.strip(" .,()") for piece in re.split(r"\{\w+\}|, ", english)]
+            assert any(pieces), "a field alone would be every sentence"
+            assert all(piece in written for piece in pieces), english
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        *[
+            (header, "de")
+            for header in ("de", "de-AT", "DE-de,de;q=0.9,en;q=0.8", "en;q=0.5, de;q=0.8", "fr, de;q=0.3")
+        ],
+        *[(header, "en") for header in ("en,de;q=0.5", "en-GB,de", "fr", "*", "de;q=0", "de;q=2", "desk", "de_DE")],
+        *[(header, "en") for header in (None, "", ",;,", "q=1", "\x00\xff", "de;" * 999)],
+    ],
+)
+def test_the_browser_chooses_the_language(header, language):
+    assert texts.preferred(header) == language
+
+
+def test_german_sentences_are_german_to_the_last_number():
+    with texts.speaking("de"):
+        assert texts._(texts.RUN_SEVERAL, n=3) == "3 Fassungen erstellen"
+        assert texts.queued(3, 7200, 1) == "2 davor, Beginn in etwa 2,0 h"
+        assert quality({"flicker": 1.0})[0]["value"] == "1,00-mal so viel wie im Clip"
+        window = advanced_fields()["null_text_window"]
+        assert shown((0.5, 1.0)) == "0.5 bis 1" and parse_field(window, shown((0.5, 1.0))) == (0.5, 1.0)
+        assert ["Abschnitt", "0 s bis zum Ende"] in settings_rows(REQUEST)
+    assert ["Interval", "0 s to the end"] in settings_rows(REQUEST)
+
+
+def test_what_other_rooms_say_is_told_where_it_is_known():
+    with texts.speaking("de"):
+        meaning = control(read_edit(RED, "a blue bus on the road at sunset"), asking()).meaning
+        told = texts.heard(meaning)
+        assert told.startswith("Aus „red car“ wird „blue bus“ (Motiv); „at sunset“ kommt hinzu (Zeit oder Licht). ")
+        assert not re.search(r"\b(becomes|is added|Shapes|layout|steps)\b", told), told
+        assert texts.heard("“place” becomes “look” (place).") == "Aus „place“ wird „look“ (Ort).", "words stay"
+        assert texts.heard("The ink ran out. Buy some.") == "The ink ran out. Buy some."
+        assert texts.heard(REQUEST.origin()).startswith(
+            "Voreinstellung ausgewogen, Stärke normal, Familie gezeichnet: mit"
+        )
+    assert texts.heard(meaning) == meaning

@@ -24,6 +24,7 @@ from editor.web.door.limits import Bounds
 from editor.web.door.uploads import Uploads
 from editor.web.estimate import Pace
 from editor.web.examples import Example
+from editor.web.texts import _, heard
 from editor.web.view import page_view, stored_request, unknown_view
 
 PREVIEW = "preview.webp"
@@ -50,7 +51,7 @@ def handlers(service: JobService, pace: Pace, examples: tuple[Example, ...], bou
         try:
             view = await run_in_threadpool(service.view, values["job_id"])
         except (UnknownJob, ValueError) as error:
-            message = str(error) if isinstance(error, UnknownJob) else "There is no such edit."
+            message = heard(str(error)) if isinstance(error, UnknownJob) else _("There is no such edit.")
             return JSONResponse(unknown_view("", message), 404, headers=_fresh())
         name = values["name"]
         if name == "view.json":

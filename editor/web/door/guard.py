@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +18,7 @@ from editor.web.door.limits import BUSY, CROWDED, Allowance, Bounds, Refusal, Se
 from editor.web.door.links import tagged
 from editor.web.door.routes import API, Rule, rule_for
 from editor.web.door.visitor import Network, counted_address
+from editor.web.texts import heard, language, preferred
 
 Handler = Callable[[Request, dict[str, str]], Awaitable[Response]]
 FRAMES = "frame-ancestors 'self'"
@@ -91,6 +92,7 @@ class Guard:
         if scope["type"] != "http":  # the app speaks no websocket
             await send({"type": "websocket.close", "code": 1008})
             return
+        language.set(preferred(Headers(scope=scope).get("accept-language")))
         scope = self.network.seen_through(scope)
         send = self._with_headers(send)
         try:
@@ -98,7 +100,8 @@ class Guard:
             await self._answer(scope, receive, send)
         except Refusal as refusal:
             # The body may be unread: close, so that the rest of it is not taken for the next request.
-            body = {"error": refusal.message, "detail": refusal.message}  # Gradio's page shows the latter
+            said = heard(refusal.message)
+            body = {"error": said, "detail": said}  # Gradio's page shows the latter
             answer = JSONResponse(body, refusal.status, headers={"connection": "close"})
             await answer(scope, receive, send)
 

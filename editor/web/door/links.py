@@ -1,6 +1,8 @@
-"""What a link shows of itself in chats and on social pages: Open Graph and Twitter tags in the head of the page.
+"""The head of the page: what a link shows of itself in chats and on social pages (Open Graph and Twitter tags), and the
+language of the page with the words that its scripts need.
 
-Gradio's own page says "Gradio" there; its tags are replaced. Sentences of visitors are escaped.
+Gradio's own page says "Gradio" there; its tags are replaced. Sentences of visitors are escaped. A card speaks the
+language of whoever fetches it; most sites name none and get English.
 """
 
 import re
@@ -16,9 +18,12 @@ from starlette.types import Message, Send
 
 from editor.jobs import JobService, JobState, JobView, UnknownJob
 from editor.web import texts
+from editor.web.parts import words
+from editor.web.texts import _
 
 _GRADIOS = re.compile(r"<meta\s+(?:property=\"og:|name=\"twitter:)[^>]*>\s*")
 _CHARSET = '<meta charset="utf-8" />'
+_LANGUAGE = 'lang="en"'
 LONGEST = 200
 """Characters of a sentence that a card repeats; the sites cut it much earlier."""
 
@@ -34,7 +39,7 @@ class Links:
 
     async def __call__(self, request: Request) -> str:
         """The tags for one request of the page, as HTML. An unknown or unusable job gets those of the page itself."""
-        return _html(await run_in_threadpool(self._tags, request))
+        return _html(await run_in_threadpool(self._tags, request)) + words(texts.language.get())
 
     def _tags(self, request: Request) -> Tags:
         base, query = self._base(request), request.query_params
@@ -47,8 +52,8 @@ class Links:
         return _of_a_job(base, job, wanted if 0 <= wanted < len(job.results) else 0)
 
     def _of_the_page(self, base: str) -> Tags:
-        tags = [*_common(f"{texts.TITLE}: {texts.TAGLINE}", texts.CARD_PAGE, f"{base}/"), ("og:type", "website")]
-        return tags + (_picture(f"{base}/example/0.webp", texts.TAGLINE) if self.example else [])
+        tags = [*_common(f"{texts.TITLE}: {_(texts.TAGLINE)}", _(texts.CARD_PAGE), f"{base}/"), ("og:type", "website")]
+        return tags + (_picture(f"{base}/example/0.webp", _(texts.TAGLINE)) if self.example else [])
 
     def _base(self, request: Request) -> str:
         """The page's address without a slash. Not from a referrer, which may be any site that has the link."""
@@ -64,7 +69,7 @@ def _of_a_job(base: str, job: JobView, number: int) -> Tags:
     source, target = (_short(text) for text in (job.request.get("source"), targets[min(number, len(targets) - 1)]))
     said = {JobState.DONE: texts.CARD_DONE}.get(job.state, texts.CARD_OTHER if job.state.final else texts.CARD_RUNNING)
     place = f"&target={number + 1}" if number else ""
-    tags = _common(f"{target} · {texts.TITLE}", said.format(source=source), f"{base}/?job={job.id}{place}")
+    tags = _common(f"{target} · {texts.TITLE}", _(said, source=source), f"{base}/?job={job.id}{place}")
     if not job.results:
         return [*tags, ("og:type", "website")]
     files = f"{base}/job/{job.id}/{number}"
@@ -125,7 +130,8 @@ def tagged(send: Send, tags: str) -> Send:
             return
         body = _with_tags(bytes(page), tags) if start["status"] == 200 else bytes(page)
         kept = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
-        await send({**start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
+        ours = [(b"content-length", str(len(body)).encode()), (b"vary", b"Accept-Language")]
+        await send({**start, "headers": [*kept, *ours]})
         await send({"type": "http.response.body", "body": body})
 
     return sender
@@ -133,4 +139,6 @@ def tagged(send: Send, tags: str) -> Send:
 
 def _with_tags(page: bytes, tags: str) -> bytes:
     head, end, rest = page.decode("utf-8").partition("</head>")
-    return (_GRADIOS.sub("", head).replace(_CHARSET, _CHARSET + tags, 1) + end + rest).encode()
+    head = _GRADIOS.sub("", head).replace(_CHARSET, _CHARSET + tags, 1)
+    head = head.replace(_LANGUAGE, f'lang="{texts.language.get()}"', 1)
+    return (head + end + rest).encode()

@@ -11,7 +11,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 const words = (result) => {
-  const hint = make("span", {}, "Point at a word to see where the model looked for it.");
+  const hint = make("span", {}, _("Point at a word to see where the model looked for it."));
   const said = make("span", { role: "status", "data-testid": "word-said" });
   const nodes = new Map();
   pointing.at = pointing.held = null;
@@ -19,7 +19,7 @@ const words = (result) => {
     const word = pointing.at ?? pointing.held;
     player.look(word?.rows ?? null);
     hint.hidden = Boolean(word);
-    said.textContent = word ? `Where the model looked for “${word.text}”` : "";
+    said.textContent = word ? _("Where the model looked for “{word}”", { word: word.text }) : "";
     for (const [other, node] of nodes) node.setAttribute("aria-pressed", String(other === pointing.held));
   };
   const point = (word) => { pointing.at = word; pointing.shown(); };
@@ -38,7 +38,7 @@ const words = (result) => {
     nodes.set(word, face);
     return face;
   };
-  const line = make("p", { class: "marked words", role: "group", "aria-label": "Where each word was looked for" });
+  const line = make("p", { class: "marked words", role: "group", "aria-label": _("Where each word was looked for") });
   for (const word of result.words) line.append(word.mark ? make(word.mark, {}, node(word)) : node(word), " ");
   player.read(address(result.word_maps), result.maps);
   pointing.shown();
@@ -51,7 +51,7 @@ const prompts = () => {
   if (view.targets.length < 2 || !view.results.length) {
     return make("div", { class: "prompts" }, ...view.targets.map((t) => make("p", { class: "marked", marked: t.marked })));
   }
-  return make("div", { class: "prompts", role: "group", "aria-label": "Results" }, ...view.targets.map((target, n) => {
+  return make("div", { class: "prompts", role: "group", "aria-label": _("Results") }, ...view.targets.map((target, n) => {
     const node = button("", () => look(way === "all" ? "compare" : way, n), {
       class: "marked", "aria-pressed": String(n === chosen),
     });
@@ -61,42 +61,42 @@ const prompts = () => {
 };
 
 const share = () => {
-  const node = button("Copy link", async () => {
+  const node = button(_("Copy link"), async () => {
     const url = linked(job.link || location.href);
     try {
       await navigator.clipboard.writeText(url);
-      node.textContent = "Link copied";
+      node.textContent = _("Link copied");
     } catch {
-      window.prompt("The link to this edit:", url);
+      window.prompt(_("The link to this edit:"), url);
     }
-    setTimeout(() => { node.textContent = "Copy link"; }, 2500);
+    setTimeout(() => { node.textContent = _("Copy link"); }, 2500);
   }, { class: "plain-button", "data-testid": "copy-link" });
   return node;
 };
 
 // A browser that cannot copy GIFs saves them.
 const copyGif = () => {
-  const node = button("Copy as GIF", async () => {
+  const node = button(_("Copy as GIF"), async () => {
     node.disabled = true;
-    node.textContent = "Making the GIF";
+    node.textContent = _("Making the GIF");
     try {
       const answer = await fetch(address(view.results[chosen].gif));
       if (!answer.ok) throw new Error(String(answer.status));
       const gif = await answer.blob();
       if (window.ClipboardItem?.supports?.("image/gif")) {
         await navigator.clipboard.write([new ClipboardItem({ "image/gif": gif })]);
-        node.textContent = "GIF copied";
+        node.textContent = _("GIF copied");
       } else {
         const url = URL.createObjectURL(gif);
         make("a", { href: url, download: "recast.gif" }).click();
         setTimeout(() => URL.revokeObjectURL(url), 60000);
-        node.textContent = "GIF saved";
+        node.textContent = _("GIF saved");
       }
     } catch {
-      node.textContent = "No GIF could be made";
+      node.textContent = _("No GIF could be made");
     }
     node.disabled = false;
-    setTimeout(() => { node.textContent = "Copy as GIF"; }, 2500);
+    setTimeout(() => { node.textContent = _("Copy as GIF"); }, 2500);
   }, { class: "plain-button", "data-testid": "copy-gif" });
   return node;
 };
@@ -129,13 +129,13 @@ const next = () => {
     }
   };
   if (view.state === "done") {
-    step("closer", "Closer to the clip", -1);
-    step("stronger", "Stronger", 1);
+    step("closer", _("Closer to the clip"), -1);
+    step("stronger", _("Stronger"), 1);
   }
-  const text = job.mine ? "Other words" : "Try with this clip";
+  const text = job.mine ? _("Other words") : _("Try with this clip");
   nodes.push(button(text, () => otherWords(job.id), { class: "plain-button", "data-testid": "again" }));
   if (takes.length > 1) {
-    nodes.push(make("div", { class: "ways", role: "group", "aria-label": "Strengths made so far" }, ...takes.map((take) =>
+    nodes.push(make("div", { class: "ways", role: "group", "aria-label": _("Strengths made so far") }, ...takes.map((take) =>
       button(take.label, () => trigger("open", { job: take.id }), { "aria-pressed": String(take.id === job.id) }))));
   }
   return make("div", { class: "actions next" }, ...nodes);
@@ -147,15 +147,15 @@ const actions = () => {
   const file = (path, text) =>
     make("a", { class: "plain-button", href: `${address(path)}?download`, download: true }, text);
   if (!job) {
-    const again = button("Make it again", () => trigger("make", { index: example }), {
+    const again = button(_("Make it again"), () => trigger("make", { index: example }), {
       class: "solid-button", "data-testid": "make-again",
     });
-    return make("div", { class: "actions" }, again, file(result.edited, "Download"), copyGif());
+    return make("div", { class: "actions" }, again, file(result.edited, _("Download")), copyGif());
   }
   if (result) {
     nodes.push(
-      make("a", { class: "solid-button", href: `${address(result.edited)}?download`, download: true }, "Download"),
-      file(result.side_by_side, "Side by side"), file(result.manifest, "Manifest"),
+      make("a", { class: "solid-button", href: `${address(result.edited)}?download`, download: true }, _("Download")),
+      file(result.side_by_side, _("Side by side")), file(result.manifest, _("Manifest")),
       copyGif(),
     );
   }
@@ -165,10 +165,10 @@ const actions = () => {
 
 const lost = () => (astray.length
   ? make("p", { class: "made", role: "status", "data-testid": "astray" },
-    `The link also asks for ${astray.join(" and ")}, which this edit does not have.`)
+    _("The link also asks for {what}, which this edit does not have.", { what: astray.join(_(" and ")) }))
   : null);
 
-const afresh = () => make("div", { class: "actions" }, make("a", { class: "plain-button", href: "./", "data-testid": "afresh" }, "Start afresh"));
+const afresh = () => make("div", { class: "actions" }, make("a", { class: "plain-button", href: "./", "data-testid": "afresh" }, _("Start afresh")));
 
 const made = () => (view.made ? make("p", { class: "made", "data-testid": "made" }, view.made) : null);
 
@@ -183,7 +183,7 @@ const facts = () => {
 const card = () => {
   const rows = view.results[chosen]?.card || [];
   if (!rows.length) return null;
-  return make("dl", { class: "card", "aria-label": "Quality", "data-testid": "card" }, ...rows.map((row) =>
+  return make("dl", { class: "card", "aria-label": _("Quality"), "data-testid": "card" }, ...rows.map((row) =>
     make("div", {}, make("dt", {}, row.label), make("dd", {}, make("strong", {}, row.word), ` ${row.value}`),
       make("dd", { class: "meaning" }, row.meaning))));
 };
@@ -199,8 +199,8 @@ const remarks = () => {
 };
 
 const recipe = () => {
-  const rows = [["The clip shows", view.source], ...view.targets.map((t) => ["It should show", t.text]), ...view.settings];
-  return make("details", { class: "recipe" }, make("summary", {}, "How it was made"),
+  const rows = [[_("The clip shows"), view.source], ...view.targets.map((t) => [_("It should show"), t.text]), ...view.settings];
+  return make("details", { class: "recipe" }, make("summary", {}, _("How it was made")),
     make("dl", {}, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])), remarks());
 };
 

@@ -6,7 +6,7 @@ const SIDE = 160; // pixels of the longer side that a region is kept at
 const brush = (video, changed) => {
   const canvas = make("canvas", {
     class: "brush", tabindex: 0, role: "application", "data-testid": "brush",
-    "aria-label": "Paint where the edit may act. Arrow keys move the brush, space paints, Backspace takes back.",
+    "aria-label": _("Paint where the edit may act. Arrow keys move the brush, space paints, Backspace takes back."),
   });
   const ink = canvas.getContext("2d");
   let before = null;   // an image of what was painted earlier
@@ -106,11 +106,11 @@ const brush = (video, changed) => {
     if (strokes.length) strokes.pop(); else before = null;
     tell();
   };
-  const size = make("input", { type: "range", min: 0.04, max: 0.4, step: 0.02, value: width, "aria-label": "Width of the brush" });
+  const size = make("input", { type: "range", min: 0.04, max: 0.4, step: 0.02, value: width, "aria-label": _("Width of the brush") });
   size.addEventListener("input", () => { width = Number(size.value); draw(); });
   const tools = make("div", { class: "brush-tools" }, size,
-    button("Undo", undo, { class: "link-button" }),
-    button("Clear", () => { strokes = []; before = null; tell(); }, { class: "link-button" }));
+    button(_("Undo"), undo, { class: "link-button" }),
+    button(_("Clear"), () => { strokes = []; before = null; tell(); }, { class: "link-button" }));
 
   return {
     canvas, tools, place,

@@ -18,9 +18,10 @@ const show = () => {
   const a = Number(from.value), b = Number(until.value);
   band.style.setProperty("--from", `${(100 * a) / seconds}%`);
   band.style.setProperty("--until", `${(100 * b) / seconds}%`);
-  span.textContent = `${a.toFixed(1)} to ${b.toFixed(1)} s`;
-  from.setAttribute("aria-valuetext", `from ${a.toFixed(1)} seconds`);
-  until.setAttribute("aria-valuetext", `to ${b.toFixed(1)} seconds`);
+  const [start, end] = [number(a, 1), number(b, 1)];
+  span.textContent = _("{start} to {end} s", { start, end });
+  from.setAttribute("aria-valuetext", _("from {start} seconds", { start }));
+  until.setAttribute("aria-valuetext", _("to {end} seconds", { end }));
 };
 
 const moved = (which) => {
@@ -56,8 +57,9 @@ const mask = brush(video, () => { told(); settled(); });
 const told = () => {
   const painted = mask.picture() !== "";
   where.hidden = !painted;
-  where.textContent = painted ? `Only where you painted at ${paintedAt.toFixed(1)} s; carried along the clip's motion.` : "";
-  paint.textContent = painting ? "Done painting" : painted ? "Paint further" : "Paint where it may act";
+  const at = { at: number(paintedAt, 1) };
+  where.textContent = painted ? _("Only where you painted at {at} s; carried along the clip's motion.", at) : "";
+  paint.textContent = painting ? _("Done painting") : painted ? _("Paint further") : _("Paint where it may act");
   paint.setAttribute("aria-pressed", String(painting));
 };
 

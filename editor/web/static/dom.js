@@ -1,6 +1,14 @@
 // Small helpers shared by the page's own components. Text always enters the page as text, never as markup;
 // the only markup accepted is the server's escaped word marking (ins and del).
 
+// A sentence in the visitor's language, its fields filled; the server puts the words into the head of the page.
+const words = JSON.parse(document.querySelector("#words")?.textContent ?? "{}");
+const _ = (sentence, values = {}) => (words[sentence] ?? sentence).replace(/\{(\w+)\}/g, (field, name) => values[name] ?? field);
+
+const number = (value, digits) => value.toLocaleString(document.documentElement.lang || "en", {
+  minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false,
+});
+
 const make = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -33,7 +41,7 @@ const icon = (name) => {
   return svg;
 };
 
-const clock = (seconds) => `${seconds.toFixed(1)} s`;
+const clock = (seconds) => _("{n} s", { n: number(seconds, 1) });
 
 const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 

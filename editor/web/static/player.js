@@ -10,7 +10,7 @@ const transport = (lead, followers, frames, rested, seen = () => {}) => {
   const toggle = make("button", { type: "button", class: "round", "data-testid": "play" });
   const mute = make("button", { type: "button", class: "round quiet", hidden: true });
   const seek = make("input", {
-    type: "range", class: "seek", min: 0, max: 1, step: 0.01, value: 0, "aria-label": "Time", "data-testid": "seek",
+    type: "range", class: "seek", min: 0, max: 1, step: 0.01, value: 0, "aria-label": _("Time"), "data-testid": "seek",
   });
   const time = make("output", { class: "time" });
   const controls = make("div", { class: "controls" }, toggle, seek, time, mute);
@@ -18,9 +18,9 @@ const transport = (lead, followers, frames, rested, seen = () => {}) => {
 
   const face = () => {
     toggle.replaceChildren(icon(wanted ? "pause" : "play"));
-    toggle.setAttribute("aria-label", wanted ? "Pause" : "Play");
+    toggle.setAttribute("aria-label", wanted ? _("Pause") : _("Play"));
     mute.replaceChildren(icon(lead.muted ? "silent" : "sound"));
-    mute.setAttribute("aria-label", lead.muted ? "Turn sound on" : "Turn sound off");
+    mute.setAttribute("aria-label", lead.muted ? _("Turn sound on") : _("Turn sound off"));
   };
   const align = () => {
     for (const [video, later] of followers()) {
@@ -32,9 +32,9 @@ const transport = (lead, followers, frames, rested, seen = () => {}) => {
     const length = lead.duration || 0;
     seek.max = length || 1;
     seek.value = lead.currentTime;
-    seek.setAttribute("aria-valuetext", `${clock(lead.currentTime)} of ${clock(length)}`);
+    seek.setAttribute("aria-valuetext", _("{at} of {length}", { at: clock(lead.currentTime), length: clock(length) }));
     seen(lead.currentTime, length);
-    time.textContent = `${lead.currentTime.toFixed(1)} / ${clock(length)}`;
+    time.textContent = `${number(lead.currentTime, 1)} / ${clock(length)}`;
     if (lead.mozHasAudio || lead.webkitAudioDecodedByteCount > 0) mute.hidden = false;
   };
   const play = () => {
@@ -150,17 +150,17 @@ const wordOverlay = (edited, frames) => {
 
 // Original and edited clip in one frame, with a line to pull across.
 const comparePlayer = (frames, rested) => {
-  const original = film("original", "Original clip");
-  const edited = film("edited", "Edited clip");
+  const original = film("original", _("Original clip"));
+  const edited = film("edited", _("Edited clip"));
   original.muted = edited.muted = true;
   const cut = make("input", {
     type: "range", class: "cut", min: 0, max: 100, step: 1, value: 50, "data-testid": "cut",
-    "aria-label": "Where the original ends and the edited clip begins",
+    "aria-label": _("Where the original ends and the edited clip begins"),
   });
   const box = make(
     "div", { class: "compare" }, original, edited,
-    make("span", { class: "tag left", "aria-hidden": "true" }, "Original"),
-    make("span", { class: "tag right", "aria-hidden": "true" }, "Edited"),
+    make("span", { class: "tag left", "aria-hidden": "true" }, _("Original")),
+    make("span", { class: "tag right", "aria-hidden": "true" }, _("Edited")),
     make("span", { class: "line", "aria-hidden": "true" }), cut,
   );
   // Where the edit acted, over the edited half: one mask per keyframe.

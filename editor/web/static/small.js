@@ -72,7 +72,7 @@ const suggestion = () => {
   const draw = () => {
     const text = props.value?.text || "";
     line.hidden = !text || Boolean(field()?.value.trim());
-    line.replaceChildren(make("span", {}, `It seems to show “${text}”. `), button("Use this", () => {
+    line.replaceChildren(make("span", {}, _("It seems to show “{text}”.", { text }) + " "), button(_("Use this"), () => {
       const source = field();
       source.value = text;
       source.dispatchEvent(new Event("input", { bubbles: true }));
@@ -93,7 +93,7 @@ const standing = () => {
   const draw = () => {
     const value = props.value;
     if (!value?.defaults) return;
-    line.textContent = `Numbers: ${value.origin}.`;
+    line.textContent = _("Numbers: {origin}.", { origin: value.origin });
     for (const [name, text] of Object.entries(value.defaults)) {
       const field = document.querySelector(`#set-${name}`);
       if (!field) continue;
@@ -103,9 +103,9 @@ const standing = () => {
       let note = field.querySelector(":scope > .default");
       if (note?.dataset.now === now) continue;
       note?.remove();
-      note = make("p", { class: "default", "data-now": now }, `Default for this model: ${text}`,
-        differs ? button("Back to it", () => trigger("back", { name }), {
-          class: "link-button", "aria-label": `${value.labels[name]}: back to ${text}, the default for this model`,
+      note = make("p", { class: "default", "data-now": now }, _("Default for this model: {text}", { text }),
+        differs ? button(_("Back to it"), () => trigger("back", { name }), {
+          class: "link-button", "aria-label": _("{name}: back to {text}, the default for this model", { name: value.labels[name], text }),
         }) : null);
       field.append(note);
     }
@@ -131,19 +131,19 @@ const history = () => {
   const none = element.querySelector(".none");
 
   const card = (job) => {
-    const remove = button("Delete", () => {
+    const remove = button(_("Delete"), () => {
       if (remove.dataset.sure) { trigger("remove", { job: job.id }); return; }
       remove.dataset.sure = "yes";
-      remove.textContent = "Really?";
-      setTimeout(() => { delete remove.dataset.sure; remove.textContent = "Delete"; }, 4000);
-    }, { class: "link-button", "aria-label": `Delete this edit: ${job.text}` });
+      remove.textContent = _("Really?");
+      setTimeout(() => { delete remove.dataset.sure; remove.textContent = _("Delete"); }, 4000);
+    }, { class: "link-button", "aria-label": _("Delete this edit: {text}", { text: job.text }) });
     const open = make("button", {
-      type: "button", class: "open", "data-testid": "history-open", "aria-label": `Open: ${job.text}`,
+      type: "button", class: "open", "data-testid": "history-open", "aria-label": _("Open: {text}", { text: job.text }),
       onclick: () => trigger("open", { job: job.id }),
     }, job.poster ? make("img", { src: address(job.poster), alt: "", loading: "lazy" }) : make("span", { class: "blank" }, job.title));
     return make("li", { "data-job": job.id }, open, make("p", { class: "marked", marked: job.marked }),
       make("div", { class: "row" }, make("span", { class: "state" }, job.when),
-        job.final ? button("Edit again", () => trigger("again", { job: job.id }), { class: "link-button" }) : null,
+        job.final ? button(_("Edit again"), () => trigger("again", { job: job.id }), { class: "link-button" }) : null,
         job.final ? remove : null));
   };
 

@@ -5,7 +5,7 @@ const screen = element.querySelector(".screen");
 const rail = element.querySelector(".rail");
 const below = element.querySelector(".below");
 const live = element.querySelector(".live");
-const NAMES = { compare: "Compare", plain: "Side by side", frames: "Frames", all: "All results" };
+const NAMES = { compare: _("Compare"), plain: _("Side by side"), frames: _("Frames"), all: _("All results") };
 
 let job = null;      // {id, mine, link}; none while an example's finished edit is shown
 let example = null;  // its number
@@ -29,12 +29,12 @@ let grid = null;     // {key, box, run}: all results in step
 const running = () => (way === "compare" ? player.run : way === "all" && grid ? grid.run : null);
 
 const emptyNode = screen.querySelector(".empty");
-const preview = make("img", { class: "preview", alt: "Original and edit so far, side by side", "data-testid": "preview" });
+const preview = make("img", { class: "preview", alt: _("Original and edit so far, side by side"), "data-testid": "preview" });
 const plain = make("video", {
-  class: "plain", loop: true, playsinline: true, controls: true, preload: "metadata", "aria-label": "Side by side",
+  class: "plain", loop: true, playsinline: true, controls: true, preload: "metadata", "aria-label": _("Side by side"),
 });
 plain.muted = true;
-const frames = make("img", { class: "frames", alt: "Frames of the original above frames of the edit" });
+const frames = make("img", { class: "frames", alt: _("Frames of the original above frames of the edit") });
 const waiting = make("div", { class: "waiting" }, make("span", { class: "pulse", "aria-hidden": "true" }));
 const backdrop = make("video", { class: "backdrop", playsinline: true, loop: true, preload: "auto", "aria-hidden": "true" });
 backdrop.muted = true;
@@ -42,11 +42,11 @@ backdrop.muted = true;
 const line = make("p", { class: "status", "data-testid": "status" });
 const left = make("p", { class: "left", "data-testid": "left" });
 const bar = make("div", {
-  class: "bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100,
+  class: "bar", role: "progressbar", "aria-label": _("Progress"), "aria-valuemin": 0, "aria-valuemax": 100,
 }, make("span"));
-const stop = button("Stop", () => {
+const stop = button(_("Stop"), () => {
   stop.disabled = true;
-  line.textContent = "Stopping after this step";
+  line.textContent = _("Stopping after this step");
   trigger("stop", { job: job.id });
 }, { class: "plain-button", "data-testid": "stop" });
 const progress = make("div", { class: "progress" }, make("div", { class: "words" }, line, left), bar, stop);
@@ -85,7 +85,7 @@ const drawPreview = () => {
 const drawRunning = () => {
   drawPreview();
   line.textContent = view.line;
-  left.textContent = view.left ? `about ${view.left} left` : "";
+  left.textContent = view.left ? _("about {time} left", { time: view.left }) : "";
   const percent = Math.round(view.fraction * 100);
   bar.firstChild.style.inlineSize = `${percent}%`;
   bar.setAttribute("aria-valuenow", percent);
@@ -103,7 +103,7 @@ const notice = (title, text) => make(
 const offered = () => Object.keys(NAMES).filter((name) =>
   (name !== "plain" || view.results[chosen].side_by_side) && (name !== "all" || view.results.length > 1));
 
-const ways = () => make("div", { class: "ways", role: "group", "aria-label": "View" }, ...offered().map(
+const ways = () => make("div", { class: "ways", role: "group", "aria-label": _("View") }, ...offered().map(
   (name) => button(NAMES[name], () => look(name), { "aria-pressed": String(way === name) }),
 ));
 
@@ -120,7 +120,7 @@ const allResults = () => {
   if (grid?.key !== key) {
     const caption = (n) => make("span", { marked: view.targets[n]?.marked ?? "" });
     const cells = view.results.map((r, n) => ({ url: address(r.edited), label: r.target, caption: caption(n) }));
-    cells.unshift({ url: address(view.clip), label: "Original clip", caption: "Original" });
+    cells.unshift({ url: address(view.clip), label: _("Original clip"), caption: _("Original") });
     grid = { key, ...gridPlayer(cells, view.start, frameCount, rested) };
   }
   return grid;
@@ -134,14 +134,14 @@ const obey = () => {
   astray = [];
   if (target !== null) {
     const number = /^\d{1,3}$/.test(target) ? Number(target) : 0;
-    if (number >= 1 && number <= view.results.length) chosen = number - 1; else astray.push(`result ${target.slice(0, 20)}`);
+    if (number >= 1 && number <= view.results.length) chosen = number - 1; else astray.push(_("result {n}", { n: target.slice(0, 20) }));
   }
   if (name !== null) {
-    if (offered().includes(name)) way = name; else astray.push(`the view “${name.slice(0, 20)}”`);
+    if (offered().includes(name)) way = name; else astray.push(_("the view “{name}”", { name: name.slice(0, 20) }));
   }
   if (t === null) return null;
   if (/^\d{1,4}(\.\d{1,3})?$/.test(t)) return Number(t);
-  astray.push(`the time “${t.slice(0, 20)}”`);
+  astray.push(_("the time “{t}”", { t: t.slice(0, 20) }));
   return null;
 };
 
@@ -182,7 +182,7 @@ const drawActed = (result) => {
   manifestOf(result).then((manifest) => {
     if (way !== "compare" || view?.results?.[chosen] !== result || !manifest.acted) return;
     player.know(manifest.acted, manifest.motion?.keyframes ?? []);
-    const node = button("Where it acted", () => {
+    const node = button(_("Where it acted"), () => {
       player.show(!player.marked);
       node.setAttribute("aria-pressed", String(player.marked));
     }, { class: "plain-button", "aria-pressed": String(player.marked), "data-testid": "where-acted" });
@@ -243,7 +243,7 @@ const draw = () => {
   player.run.pause();
   const poster = view.state === "unknown" || !view.preview ? [] : [preview];
   if (poster.length) preview.classList.add("faded");
-  only(screen, ...poster, notice(view.title, view.state === "cancelled" ? "You can change the words and run it again." : view.error));
+  only(screen, ...poster, notice(view.title, view.state === "cancelled" ? _("You can change the words and run it again.") : view.error));
   rail.replaceChildren();
   if (view.state === "unknown") below.replaceChildren(afresh()); else drawBelow();
 };
@@ -269,7 +269,7 @@ const ask = async (id) => {
     if (before !== view.state) trigger("moved", { job: id });
   } catch {
     failures += 1;
-    if (job && job.id === id && failures > 2) line.textContent = "Connection lost. Retrying; the edit continues in the meantime";
+    if (job && job.id === id && failures > 2) line.textContent = _("Connection lost. Retrying; the edit continues in the meantime");
   }
   if (job && job.id === id && !(view && view.final)) timer = setTimeout(ask, Math.min(700 * (1 + failures), 5000), id);
 };
