@@ -90,7 +90,7 @@ def _start(
     kind = {"use_safetensors": True, "torch_dtype": torch.float32}
     narrow = UNet2DConditionModel.from_pretrained(widen_from / "unet", **kind)
     text = CLIPTextModel.from_pretrained(widen_from / "text_encoder", dtype=torch.float32)
-    same = narrow.config.block_out_channels == unet.config.block_out_channels
+    same = tuple(narrow.config.block_out_channels) == tuple(unet.config.block_out_channels)
     return widen(narrow, unet), text.train(), PEAK_AGAIN if same else PEAK
 
 

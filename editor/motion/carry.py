@@ -1,20 +1,33 @@
-"""An edit carried from keyframes to the frames between them, along the clip's own motion.
+"""An edit carried from keyframes to the frames between them, along the clip's own motion; and keyframes that agree.
 
-What is carried is the difference edit minus clip, so that every frame keeps its own detail, grain and motion.
+What is carried is the difference edit minus clip, so that every frame keeps its own detail, grain and motion. At a
+keyframe it is averaged before with what its neighbours changed: flicker of the edit averages out, motion of the clip
+stays. No model is involved.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from editor.motion.agree import Change
 from editor.motion.flow import FOLLOWED, match, reduced
 from editor.motion.keyframes import Keyframes
 
 FLOOR = 0.01
 """Confidence that every place has at least, so that where nothing can be followed the nearer keyframe decides."""
+
+
+class Change(NamedTuple):
+    """At one keyframe: its `shot`, the clip's `frame`, uint8 (H, W, 3), and edit minus clip, float32 (H, W, 3).
+
+    The frame may be reduced: it only says where things are.
+    """
+
+    shot: int
+    frame: np.ndarray
+    difference: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -76,3 +89,38 @@ def added(frame: np.ndarray, change: np.ndarray) -> np.ndarray:
 def difference(edited: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """Edited frame minus frame, both uint8 (H, W, 3), as float32."""
     return cv2.subtract(edited, frame, dtype=cv2.CV_32F)
+
+
+def agreed(changes: Iterable[Change], radius: int) -> Iterator[Change]:
+    """All keyframes, the difference of each averaged with those up to `radius` keyframes away in the same shot.
+
+    A neighbour weighs as much as it can be followed, at most as much as the keyframe itself. Radius 0 changes nothing.
+    Held at a time are 2 * radius + 1 keyframes. Frames come back reduced.
+    """
+    if radius < 0:
+        raise ValueError(f"radius is {radius}, it must be 0 or more")
+    incoming, held, centre = iter(changes), [], 0
+    while True:
+        while len(held) <= centre + radius and (change := next(incoming, None)) is not None:
+            held.append(change._replace(frame=reduced(change.frame)))
+        if centre >= len(held):
+            return
+        yield held[centre]._replace(difference=_mean(held, centre))
+        centre += 1
+        if centre > radius:
+            held.pop(0)
+            centre -= 1
+
+
+def _mean(held: Sequence[Change], centre: int) -> np.ndarray:
+    """The difference at `centre`, averaged with all others of its shot in `held`."""
+    shot, here, own = held[centre]
+    total, weight = own.copy(), np.ones((*own.shape[:2], 1), np.float32)
+    for i, change in enumerate(held):
+        if i == centre or change.shot != shot:
+            continue
+        found = match(here, change.frame)
+        share = cv2.resize(found.confidence, own.shape[1::-1])[..., None]
+        total += share * found.warped(change.difference)
+        weight += share
+    return total / weight

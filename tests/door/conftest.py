@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -17,8 +18,11 @@ import httpx
 import psutil
 import pytest
 
-from editor.settings import ROOT
-from tests.web.serving import SOURCE, TARGET, draw_clip, free_port, one_example
+from editor.jobs import JobService
+from editor.settings import ROOT, Settings
+from editor.web.app import WebApp
+from editor.web.door.limits import Bounds
+from tests.web.serving import ENGINE, QUICK, SOURCE, TARGET, draw_clip, free_port, one_example
 
 API = "/gradio_api"
 ATTACKER = "127.0.0.66"
@@ -70,6 +74,25 @@ class Process:
         return [given.get(names[i], values[i]) for i in describe["inputs"]]
 
 
+SERVING = "import sys; from tests.door.conftest import serve; serve(sys.argv[1])"
+
+
+def serve(told: str) -> None:
+    """The page in a process of its own, with settings and bounds as JSON, until its standard input closes."""
+    asked = json.loads(told)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    settings = Settings(**{**asked["settings"], "data": Path(asked["settings"]["data"])})
+    service = JobService(settings, engine=ENGINE, timing=QUICK).start()
+    app = WebApp(service, examples=Path(asked["shelf"]), bounds=Bounds(**asked["bounds"]))
+    try:
+        app.launch(wait=False)
+        sys.stdout.write("serving\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+    finally:
+        service.stop()
+
+
 @contextmanager
 def server_process(folder: Path, bounds: dict | None = None, **settings: Any) -> Iterator[Process]:
     """Serve the page with the fake engine in a process of its own; what it writes goes to a file."""
@@ -80,7 +103,7 @@ def server_process(folder: Path, bounds: dict | None = None, **settings: Any) ->
     log = folder / "server.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.door.server", told],
+            [sys.executable, "-c", SERVING, told],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

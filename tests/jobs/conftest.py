@@ -1,6 +1,7 @@
 """A job service with a fake engine, short waiting times, and waits on conditions."""
 
 import itertools
+import logging
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from editor.jobs import JobService, JobState, JobView, new_secret
 from editor.jobs.executor import Executor
 from editor.jobs.perform import InlineExecutor
+from editor.jobs.service import stop_on_sigterm
 from editor.jobs.timing import Timing
 from editor.request import EditRequest
 from editor.settings import Settings
@@ -26,11 +28,22 @@ AFAR = replace(QUICK, news=0.05, scout=0.5, rest=1.0, grace=10.0)
 """For workers on other machines: Ray's own processes take seconds to start on a busy one."""
 PATIENCE = 60.0
 """Seconds until a condition that must come true is given up; a busy machine starts a process in several."""
+SERVING = "import sys; from tests.jobs.conftest import serve; serve(sys.argv[1])"
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def settings_in(data: Path, **changes: Any) -> Settings:
     return Settings(**{"data": data, "disk_floor_mb": 0, "queue_size": 8, "job_seconds": 600, **changes})
+
+
+def serve(data: str) -> None:
+    """Work on the jobs in the folder `data`, in a process of its own, until told to go."""
+    logging.basicConfig(level=logging.INFO)
+    service = JobService(settings_in(Path(data)), ENGINE, timing=replace(QUICK, lease=3.0)).start()
+    stop_on_sigterm(service)
+    sys.stdout.write("serving\n")
+    sys.stdout.flush()
+    threading.Event().wait()
 
 
 def asking(source: str = "steps=3", **values: Any) -> EditRequest:
@@ -95,7 +108,7 @@ class House:
 
     def server(self) -> subprocess.Popen:
         """A server process on the same store, serving."""
-        command = [sys.executable, "-m", "tests.jobs.server", str(self.data)]
+        command = [sys.executable, "-c", SERVING, str(self.data)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         self._servers.append(process)
         assert process.stdout.readline() == b"serving\n"
