@@ -10,7 +10,7 @@ document.addEventListener("keydown", (event) => {
   pointing.shown();
 });
 
-const words = (result) => {
+const wordLine = (result) => {
   const hint = make("span", {}, _("Point at a word to see where the model looked for it."));
   const said = make("span", { role: "status", "data-testid": "word-said" });
   const nodes = new Map();
@@ -208,7 +208,7 @@ const drawBelow = () => {
   const open = below.querySelector("details")?.open ?? Boolean(job && !job.mine);
   const result = pointable();
   if (!result) player.read(null);
-  const sentences = [result && view.results.length < 2 ? null : prompts(), result && words(result)];
+  const sentences = [result && view.results.length < 2 ? null : prompts(), result && wordLine(result)];
   below.replaceChildren(...[...sentences, lost(), made(), next(), actions(), card(), facts(), recipe()].filter(Boolean));
   if (open) below.querySelector("details").open = true;
 };
