@@ -55,7 +55,7 @@ DRAWN = {
     "subject_guidance": 1.0,
     "self_attention_window": (0.0, 1.0),
     "self_attention_cells": 0,
-    "replace_window": 0.8,
+    "replace_window": 0.0,
     "refine_window": 0.4,
     "subject_window": 0.3,
     "shape_window": 1.0,
@@ -90,12 +90,16 @@ PHOTO = {
 """Start values for Stable Diffusion, from the papers named, until somebody measures better ones."""
 
 BY_FAMILY: dict[str, dict[str, dict[str, Any]]] = {
-    # UNet evaluations per frame of a swap: N inversion, 2N source and target, and one more on each guided step.
+    # UNet evaluations per frame of a swap: N inversion, 2N source and target, and one more on each guided step. A new
+    # place or look takes the larger number of steps. A further target: N and the guided steps.
     "drawn": {
-        "balanced": {"steps": 26, **DRAWN},  # 26 + 52 + 11 = 89; a further target 26 + 11 = 37
-        "fast": {"steps": 19, **DRAWN},  # 19 + 38 + 8 = 65; a further target 19 + 8 = 27
+        "balanced": {"steps": 17, "swap_steps": 12, **DRAWN},  # 12 + 24 + 5 = 41; 17 + 34 + 7 = 58 for a new place
+        "fast": {"steps": 14, "swap_steps": 8, **DRAWN},  # 8 + 16 + 4 = 28; 14 + 28 + 6 = 48 for a new place
     },
-    "photo": {"balanced": {"steps": 30, **PHOTO}, "fast": {"steps": 16, **PHOTO}},
+    "photo": {
+        "balanced": {"steps": 30, "swap_steps": 0, **PHOTO},
+        "fast": {"steps": 16, "swap_steps": 0, **PHOTO},
+    },
 }
 """Family -> preset -> the numbers that depend on the family."""
 

@@ -23,7 +23,7 @@ from editor.media.ffmpeg import run
 from editor.settings import ROOT
 
 FOLDER = ROOT / "assets" / "examples"
-SIZE, FPS, FRAMES = 192, 8, 20
+SIZE, FPS, FRAMES = 192, 24, 60
 
 # title, scene, what it should show instead
 EXAMPLES: tuple[tuple[str, Scene, tuple[Scene, ...]], ...] = (

@@ -17,10 +17,10 @@ TOPICS = ("work", "speed", "memory", "shapes", "scale")
 
 BOUNDS: dict[str, float] = {
     "presets.paper.unet_evaluations_per_frame": 504.0,
-    "presets.balanced.unet_evaluations_per_frame": 90.0,
-    "presets.fast.unet_evaluations_per_frame": 65.0,
-    "presets.balanced.second_target": 60.0,
-    "presets.fast.second_target": 60.0,
+    "presets.balanced.unet_evaluations_per_frame": 42.0,
+    "presets.fast.unet_evaluations_per_frame": 28.0,
+    "presets.balanced.second_target": 20.0,
+    "presets.fast.second_target": 20.0,
     "wall_ratio": 1.15,
     "memory_ratio.dense": 2.1,
     "memory_ratio.keyframes": 1.15,

@@ -151,6 +151,7 @@ def _acting(reading: Reading, request: EditRequest, until: float, self_window: W
         said = f"The layout of the clip is followed {_part(until)}."
     elif not held:
         said = f"Shapes may change; the layout of the clip is followed {_part(until)}."
+        said = said if until > 0 else "Shapes may change."
     elif reading.shapes is Shapes.UNSURE:
         said = f"It is not certain whether a shape changes, so shapes are held {_part(held)} only."
     else:

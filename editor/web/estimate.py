@@ -25,7 +25,7 @@ FIRST_GUESS = {"demo": 0.03, "sd": 2.5}
 FIRST_GUESS_CUDA = {"demo": 0.002, "sd": 0.03}
 OWN_SIDE = {"demo": 96, "sd": 512}
 """Pixels of the longer side that a model works at unless told otherwise."""
-GROWTH = {"demo": (0.514, 0.159, 0.0409), "sd": (0.59, 0.246, 0.0205)}
+GROWTH = {"demo": (0.553, 0.148, 0.0374), "sd": (0.59, 0.246, 0.0205)}
 """How the work of one evaluation grows, counted in FLOPs with `method.flops` on the built-in model and Stable Diffusion
 1.5: a part with the pixels, a part with their square (attention within few frames), and one with that and the number
 of frames (attention over all). They add up to 1 at the model's own size with 8 frames."""
@@ -133,7 +133,7 @@ def growth(request: EditRequest, frames: int) -> float:
 
 RESIDENT_GB = {"demo": 0.9, "half": 3.8, "full": 6.5}
 """The program and all weights, by the UNet's precision with Stable Diffusion 1.5 and 2.1."""
-CHANNELS = {"demo": 32, "sd": 320}
+CHANNELS = {"demo": 64, "sd": 320}
 """Of the UNet's first level."""
 FACTOR = {"demo": 4, "sd": 8}
 """Pixels per latent cell along one axis."""

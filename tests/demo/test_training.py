@@ -3,12 +3,12 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from editor.demo.components import make_scheduler, widen
+from editor.demo.components import make_scheduler, make_text_encoder, make_unet, widen
 from editor.demo.dataset import training_frames, training_masks, training_moments
 from editor.demo.loop import Run, decay
 from editor.demo.model import FOLDER, DemoModel
 from editor.demo.train_lora import neon, train_lora
-from editor.demo.train_unet import cell_shares, unet_loss
+from editor.demo.train_unet import PEAK, PEAK_AGAIN, _start, cell_shares, unet_loss
 from editor.demo.vocabulary import Scene
 from editor.demo.world import render_at
 from editor.diffusion.lora import add_loras
@@ -58,6 +58,13 @@ def test_unequal_widening_stays_near():
 def test_narrower_and_unfit_widths_are_refused(widths):
     with pytest.raises(ValueError, match="cannot widen"):
         widen(unet(64, 64), unet(*widths))
+
+
+def test_a_finished_net_is_trained_once_more_at_half_the_rate():
+    model = DemoModel.load(FOLDER)
+    unet, text, peak = _start(make_unet(), make_text_encoder(model.tokenizer), FOLDER)
+    assert peak == PEAK_AGAIN < PEAK == _start(make_unet(), text, None)[2]
+    assert all(torch.equal(a, b) for a, b in zip(unet.parameters(), model.unet.parameters(), strict=True))
 
 
 def test_masks_belong_to_the_frames(tmp_path):

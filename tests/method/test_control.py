@@ -22,7 +22,7 @@ PLACE = ("a red car on the road", "a red car in the snow")
 
 @pytest.mark.parametrize("preset", ["balanced", "fast"])
 def test_shapes_are_held_for_a_colour_and_given_up_for_a_subject(preset):
-    colour, subject, unsure = (chosen(*pair, preset=preset) for pair in (COLOUR, SUBJECT, UNSURE))
+    colour, subject, unsure = (chosen(*pair, preset=preset, replace_window=0.8) for pair in (COLOUR, SUBJECT, UNSURE))
     assert (colour.window[1], colour.self_window) == (0.8, (0.0, 1.0))
     assert subject.window[1] <= 0.5 and subject.self_window == (0.0, 0.0) and not subject.kept
     assert unsure.window[1] <= 0.5 and unsure.self_window == (0.0, 0.5)
@@ -49,12 +49,17 @@ def test_a_narrower_window_of_the_request_is_never_widened():
     [
         (COLOUR, "“red” becomes “blue” (colour or quality). Shapes are held on all steps."),
         (UNSURE, "shapes are held on the first half of the steps only"),
-        (SUBJECT, "Shapes may change; the layout of the clip is followed on the first 30% of the steps."),
+        (SUBJECT, "“dog” becomes “cat” (subject). Shapes may change."),
         (PLACE, "The car stays as in the clip on the first 60% of the steps."),
     ],
 )
 def test_what_will_be_done_is_said(pair, said):
     assert said in chosen(*pair).meaning
+
+
+def test_where_shapes_may_change_it_is_said_how_long_the_layout_is_followed():
+    said = "Shapes may change; the layout of the clip is followed on the first 30% of the steps."
+    assert said in chosen(*SUBJECT, replace_window=0.8).meaning
 
 
 @pytest.mark.parametrize("preset", ["balanced", "fast"])
