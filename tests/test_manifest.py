@@ -166,7 +166,7 @@ def test_steps_that_are_asked_for_are_not_shortened_by_an_earlier_edit():
 
 
 def test_another_preset_keeps_what_was_set_by_hand_alone():
-    assert set(by_hand(REQUEST)) == {"source", "targets", "steps", "end"}
+    assert set(by_hand(REQUEST)) == {"source", "targets", "steps", "swap_steps", "end"}
     paper = request_from(flags("--preset", "paper"), REQUEST)
     assert paper == EditRequest.from_preset("paper", source=REQUEST.source, targets=REQUEST.targets, steps=12, end=1.5)
 

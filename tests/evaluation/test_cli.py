@@ -113,7 +113,7 @@ def test_tasks_of_another_seed_are_apart_and_in_the_report(evaluate, tmp_path):
 def test_the_report_of_the_repository_needs_no_run(tmp_path, capsys):
     assert cli.main(["--report", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "report.html").read_text()
-    assert "balanced_without_blend" in text and "The search" in text and "Every task of balanced" in text
+    assert "untouched" in text and "The search" in text and "Every task of balanced" in text
     assert "measure" not in capsys.readouterr().err
 
 

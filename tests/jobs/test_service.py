@@ -191,7 +191,7 @@ def refused(house, text, request=None, owner=None, **settings):
         ({"model": "/etc"}, "The model '/etc' is not offered here. Models: demo."),
         ({"model": "org/some-model"}, "The model 'org/some-model' is not offered here. Models: demo."),
         ({"vae": "/etc/passwd"}, "Another VAE cannot be chosen here: leave vae empty."),
-        ({"loras": {"/etc/passwd": 1.0}}, "The LoRA '/etc/passwd' is not offered here. LoRAs: none."),
+        ({"loras": {"/etc/passwd": 1.0}}, "The LoRA '/etc/passwd' is not offered here. LoRAs: neon."),
         ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
     ],
 )
