@@ -150,8 +150,8 @@ def _acting(reading: Reading, request: EditRequest, until: float, self_window: W
     if request.self_attention == "own":
         said = f"The layout of the clip is followed {_part(until)}."
     elif not held:
-        said = f"Shapes may change; the layout of the clip is followed {_part(until)}."
-        said = said if until > 0 else "Shapes may change."
+        layout = f"; the layout of the clip is followed {_part(until)}." if until > 0 else "."
+        said = f"Shapes may change{layout}"
     elif reading.shapes is Shapes.UNSURE:
         said = f"It is not certain whether a shape changes, so shapes are held {_part(held)} only."
     else:

@@ -29,8 +29,8 @@ class Session:
 
     `asked`: the request as it came; `request`: the same with its number of steps settled. `notes`: what there is to
     say. `withheld`: which targets the safety checker keeps back, and why. `score`: the CLIP model that judges results,
-    if there is one. `scratch`: a folder for what is too large for
-    memory; without one the clip's noise levels stay there and are not cached.
+    if there is one. `scratch`: a folder for what is too large for memory; without one the clip's noise levels stay
+    there and are not cached.
     """
 
     asked: EditRequest

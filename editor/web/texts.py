@@ -73,7 +73,8 @@ LONGEST_HEARD = 600
 def heard(sentence: str) -> str:
     """A finished sentence of another room in the visitor's language, or in English where the catalogue has none.
 
-    Fields whose name begins with `said` are told likewise, `n` is a number; others, such as words of a visitor, stay.
+    Fields whose name begins with `said` are told likewise, `n` and `n1`, `n2`, ... are whole numbers; others, such as
+    words of a visitor, stay.
     """
     patterns = _patterns(language.get())
     if not patterns or len(sentence) > LONGEST_HEARD:
@@ -92,7 +93,8 @@ def heard(sentence: str) -> str:
 @cache
 def _patterns(code: str) -> list[tuple[re.Pattern[str], str]]:
     def field(found: re.Match[str]) -> str:
-        return f"(?P<{found[1]}>{'[0-9]+' if found[1] == 'n' else '.+?'})"
+        number = re.fullmatch(r"n\d*", found[1])  # a pattern of many free fields takes long to fail
+        return f"(?P<{found[1]}>{'[0-9]+' if number else '.+?'})"
 
     rooms = LANGUAGES.get(code, {}).get("rooms", {}).items()
     return [(re.compile(re.sub(r"\\{(\w+)\\}", field, re.escape(english))), told) for english, told in rooms]
