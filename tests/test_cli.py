@@ -176,7 +176,14 @@ def test_ctrl_c_cleans_up_and_exits_with_130(checkpoint, clip, tmp_path):
     out = tmp_path / "out"
     arguments = ["--model", checkpoint, "--steps", "200", "--max-frames", "8", "--out", str(out)]
     command = [sys.executable, "-m", "editor", "edit", clip, *PROMPTS, *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in what a script starts with "&"
+    )
     try:
         heard = []
         for text in process.stderr:  # ends when the process does
