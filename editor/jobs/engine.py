@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editor.console import quiet_libraries
-from editor.events import EditResult, Emit, Progress, Stage, Tick
+from editor.events import EditResult, Emit, Progress, Stage, Tick, ignore
 from editor.jobs.files import CLIP
 from editor.request import EditRequest
 from editor.settings import Settings
@@ -37,6 +37,14 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
     score = load_score(settings.clip)
     with stoppable(emit):
         return edit(job_dir / CLIP, request, models, job_dir / "result", emit, cache, normalised=True, score=score)
+
+
+def warm(settings: Settings) -> None:
+    """Load what an edit with the installation's own model needs. Raises `EditError`."""
+    quiet_libraries()
+    import editor.pipeline  # noqa: F401 - all that an edit imports
+
+    _load(EditRequest(model=settings.model), settings, ignore)
 
 
 @contextmanager

@@ -84,6 +84,10 @@ class Executor(Protocol):
         where machines come and go."""
         ...
 
+    def warm(self) -> None:
+        """Begin to load what first tasks would wait for, where that can be done before anybody asks."""
+        ...
+
     def run(self, slot: str, task: Task, report: Report, stop: threading.Event) -> Outcome:
         """Compute `task` and return when nothing of it runs any more. `stop` asks to end early."""
         ...

@@ -45,6 +45,9 @@ class LentExecutor:
         self._limit = settings.job_seconds
         self._computed = spaces.GPU(duration=loan)(computed)
 
+    def warm(self) -> None:
+        """Nothing: every loan loads the model itself."""
+
     def run(self, slot: str, task: Task, report: Report, stop: threading.Event) -> Outcome:
         """Compute `task` with a GPU of the pool; waits for one as long as Spaces does."""
         flag = task.folder / "stop"

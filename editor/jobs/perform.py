@@ -39,12 +39,24 @@ _PATIENCE = 0.2
 
 
 class Performer:
-    """Runs tasks with the engine named "module:function", which is imported at the first task and kept."""
+    """Runs tasks with the engine named "module:function", which is imported when it is first needed and kept.
+
+    A module may have a function `warm(settings)` too, which loads what most first tasks would wait for.
+    """
 
     def __init__(self, engine: str, settings: Settings, preview_interval: float) -> None:
         self.engine = engine
         self.settings = settings
         self.preview_interval = preview_interval
+
+    def warm(self) -> None:
+        """Do what the first task would wait for. Raises nothing: what fails here fails there again, in words."""
+        try:
+            warm = getattr(importlib.import_module(self.engine.partition(":")[0]), "warm", None)
+            if warm is not None:
+                warm(self.settings)
+        except Exception as error:  # the first task tells its visitor
+            log.warning("nothing could be loaded before the first edit: %s", error)
 
     def run(self, slot: str, task: Task, report: Report, stopped: Callable[[], bool]) -> Outcome:
         """Compute `task` on the device `slot` as soon as that is free. Raises nothing: every end is an `Outcome`."""
@@ -78,6 +90,9 @@ class InlineExecutor:
 
     def __init__(self, engine: str, settings: Settings, timing: Timing) -> None:
         self._performer = Performer(engine, settings, timing.preview)
+
+    def warm(self) -> None:
+        """Nothing: the device is not there yet."""
 
     def run(self, slot: str, task: Task, report: Report, stop: threading.Event) -> Outcome:
         """Compute `task` here and now."""

@@ -1,4 +1,4 @@
-"""The executor that owns worker processes: started at the first job, kept warm, killed and replaced when it must be."""
+"""The executor that owns worker processes: started when needed, kept warm, killed and replaced when it must be."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ from dataclasses import replace
 from editor.jobs.devices import SINGLE, Device, devices
 from editor.jobs.executor import Ending, Outcome, Pulse, Report, Task
 from editor.jobs.timing import Timing
-from editor.jobs.wire import Beat, Message, Run, Setup, Stop, decode, encode
+from editor.jobs.wire import Beat, Message, Run, Setup, Stop, Warm, decode, encode
 from editor.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,8 @@ _LOOK = 0.1
 
 
 class ProcessExecutor:
-    """Runs tasks in spawned Python processes, one per device; each is started at the first job of its device.
+    """Runs tasks in spawned Python processes, one per device; each is started at the first job of its device, or by
+    `warm`.
 
     One that dies or falls silent takes the job it was computing with it, and no other.
     """
@@ -42,6 +43,13 @@ class ProcessExecutor:
     def slots(self) -> tuple[str, ...]:
         """The devices, as `EDITOR_DEVICES` names them."""
         return tuple(self._posts)
+
+    def warm(self) -> None:
+        """Start every worker and let it load what its first task would wait for."""
+        for post in self._posts.values():
+            worker = post.living(self._timing.silence)
+            if worker is not None:
+                worker.send(Warm())
 
     def run(self, slot: str, task: Task, report: Report, stop: threading.Event) -> Outcome:
         """Compute `task` in the slot's worker. One that does not stop in time, or is silent, is killed."""

@@ -1,6 +1,6 @@
 """What server and worker process say to each other: one JSON object per line, and nothing executable.
 
-To the worker: `Setup` once, then `Run` and `Stop`. From the worker: `Beat`, `Progress`, `PreviewSaved`, `Outcome`.
+To the worker: `Setup` once, then `Warm`, `Run` and `Stop`. From it: `Beat`, `Progress`, `PreviewSaved`, `Outcome`.
 """
 
 import json
@@ -26,6 +26,11 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Warm:
+    """Get ready for the first run."""
+
+
+@dataclass(frozen=True)
 class Run:
     """Compute this on that device."""
 
@@ -43,7 +48,7 @@ class Beat:
     """The worker is alive."""
 
 
-Message = Setup | Run | Stop | Beat | Progress | PreviewSaved | Outcome
+Message = Setup | Warm | Run | Stop | Beat | Progress | PreviewSaved | Outcome
 
 
 @cache

@@ -14,14 +14,14 @@ from typing import BinaryIO
 from editor.console import log_to_terminal
 from editor.jobs.perform import Performer
 from editor.jobs.remote import RemotePerformer
-from editor.jobs.wire import Beat, Message, Run, Setup, Stop, decode, encode
+from editor.jobs.wire import Beat, Message, Run, Setup, Stop, Warm, decode, encode
 
 
 class Line:
     """The worker's end of the two pipes."""
 
     def __init__(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
-        self.runs: queue.SimpleQueue[Run] = queue.SimpleQueue()
+        self.runs: queue.SimpleQueue[Run | Warm] = queue.SimpleQueue()
         self.stop = threading.Event()
         self._incoming = incoming
         self._outgoing = outgoing
@@ -45,7 +45,7 @@ class Line:
         try:
             for line in self._incoming:
                 message = decode(line)
-                if isinstance(message, Run):
+                if isinstance(message, Run | Warm):
                     self.stop.clear()  # here, in the order of arrival: a stop that follows its run is never lost
                     self.runs.put(message)
                 elif isinstance(message, Stop):
@@ -99,8 +99,11 @@ def main() -> None:
     threading.Thread(target=line.beat, args=(setup.timing.beat,), daemon=True).start()
     threading.Thread(target=line.listen, daemon=True).start()
     while True:
-        run = line.runs.get()
-        line.send(performer.run(run.slot, run.task, line.send, line.stop.is_set))
+        order = line.runs.get()
+        if isinstance(order, Warm):
+            performer.warm()
+        else:
+            line.send(performer.run(order.slot, order.task, line.send, line.stop.is_set))
 
 
 if __name__ == "__main__":

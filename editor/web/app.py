@@ -77,7 +77,7 @@ class WebApp:
         bound_server(self.blocks.server, connections, self.bounds)
         self.blocks.app.state_holder = CopiedSessions(self.blocks)
         log.info("Recast is at %s (Ctrl-C stops it)", " and ".join(filter(None, (local, shared))))
-        log.info("The model %s is loaded with the first edit", self.settings.model)
+        self.service.executor.warm()
         if self.tools is not None:
             log.info("Agents find their tools at %sgradio_api/mcp", local)
         if wait:

@@ -4,6 +4,7 @@
 waits in every step, stoppable, until the file `<data>/gate` exists; `big=9` writes so many megabytes; `data=/path` is
 where `<data>` is, for engines on another machine; `clock` sets the process's clock back by an hour; `crash`,
 `crash-once`, `hang`, `freeze`, `freeze-once`, `noise`, `raise`, `refuse`, `memory`, `nothing` and `outside` misbehave.
+Warming writes the worker's number into `<data>/warmed.log`, and fails where `<data>/warm-fails` exists.
 It writes down when it begins and ends in `<data>/device.log`, and OVERLAP if somebody else was on the device.
 """
 
@@ -47,6 +48,13 @@ def run(job_dir: Path, request: EditRequest, settings: Settings, emit: Emit) -> 
     folder = data if "outside" in words else job_dir / "result"
     size = next((int(word[4:]) for word in words if word.startswith("big=")), 0)
     return tuple(write(folder / str(i), target, size) for i, target in enumerate(request.targets))
+
+
+def warm(settings: Settings) -> None:
+    with (settings.data / "warmed.log").open("a") as log:
+        log.write(f"{os.getpid()}\n")
+    if (settings.data / "warm-fails").exists():
+        raise EditError("The model cannot be loaded.")
 
 
 def misbehave(words: list[str], data: Path) -> None:

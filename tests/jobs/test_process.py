@@ -41,6 +41,18 @@ def test_the_worker_starts_at_the_first_job_and_stays_warm(house):
     assert not service.runner.alive()
 
 
+@pytest.mark.parametrize("fails", (False, True))
+def test_a_server_warms_its_worker_before_the_first_job_and_lives_with_a_failure(house, fails):
+    service = house.service().start()
+    if fails:
+        (house.data / "warm-fails").touch()
+    service.executor.warm()
+    warmed = wait_for(lambda: (log := house.data / "warmed.log").exists() and log.read_text())
+    job = house.submit(service)
+    done = wait_until(service, job, JobState.DONE)
+    assert warmed == f"{done.results[0].summary['worker']}\n" == (house.data / "warmed.log").read_text()
+
+
 def test_progress_and_previews_arrive_while_it_runs(house):
     service = house.service().start()
     job = house.submit(service, "steps=3 gate noise")
