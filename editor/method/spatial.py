@@ -87,18 +87,68 @@ def left_alone(
     return share.numpy() if region is None else np.where(region, np.float32(0.0), share.numpy())
 
 
-def with_detail(edited: np.ndarray, rebuilt: np.ndarray, clip: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """The edited frames and the `share` (F, H, W) of what the round trip lost of the `clip`; all uint8 (F, H, W, 3)."""
+NOISE = 10.0
+"""Variance in squared levels of 255 by which a fit of colours is damped; found on the search half, see LOG.md."""
+
+
+def detail_map(
+    edited: np.ndarray, rebuilt: np.ndarray, clip: np.ndarray, cell: int, region: np.ndarray | None = None
+) -> torch.Tensor:
+    """What becomes of a lost detail: matrices (F, 3, 3, h, w) from the clip's colours to the edit's. As `left_alone`.
+
+    Where the edit left the clip alone, the detail itself comes back. Elsewhere it comes in the edit's colours: around
+    every pixel the edit is fitted by a linear function of the round trip, as in the guided filter (He et al. 2010,
+    ECCV, section 3.4), and the function is applied to the detail. It counts by the part of the edit's variance that it
+    explains: nearly all where colours changed and shapes did not, next to nothing where another thing was drawn.
+    """
+    own = torch.eye(3).view(1, 3, 3, 1, 1)
+    share = torch.from_numpy(left_alone(edited, rebuilt, clip, cell, region))[:, None, None]
+    return share * own + (1 - share) * _color_fit(_channels_first(edited), _channels_first(rebuilt), cell)
+
+
+def _color_fit(edited: torch.Tensor, rebuilt: torch.Tensor, radius: int) -> torch.Tensor:
+    """The damped fit of `edited` by `rebuilt`, both (F, 3, h, w), times what it explains: (F, 3, 3, h, w)."""
+    shape = (len(edited), 3, 3, *edited.shape[-2:])
+
+    def covariance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        products = _around((one[:, :, None] * other[:, None]).flatten(1, 2), radius).view(shape)
+        between = products - _around(one, radius)[:, :, None] * _around(other, radius)[:, None]
+        return between.permute(0, 3, 4, 1, 2)
+
+    clip, both = covariance(rebuilt, rebuilt), covariance(edited, rebuilt)
+    fit = torch.linalg.solve(clip + NOISE * torch.eye(3), both, left=False)
+    explained = (2 * fit * both - fit * (fit @ clip)).sum((-2, -1))
+    variance = covariance(edited, edited).diagonal(dim1=-2, dim2=-1).sum(-1)
+    counts = ((explained + NOISE) / (variance + NOISE)).clamp(0, 1)
+    smooth = _around(fit.permute(0, 3, 4, 1, 2).flatten(1, 2), radius).view(shape)
+    return smooth * counts[:, None, None]
+
+
+def with_detail(edited: np.ndarray, rebuilt: np.ndarray, clip: np.ndarray, change: torch.Tensor) -> np.ndarray:
+    """The edited frames and what the round trip lost of the `clip`, all uint8 (F, H, W, 3), as `detail_map` has it.
+
+    `change` (F, 3, 3, h, w) may be of another size.
+    """
     finished = np.empty_like(edited)
-    for out, edit, trip, own, part in zip(finished, edited, rebuilt, clip, share, strict=True):
-        loss = own.astype(np.float32) - trip
-        out[:] = (edit + part[..., None] * loss).round().clip(0, 255)
+    for out, edit, trip, own, matrix in zip(finished, edited, rebuilt, clip, change, strict=True):
+        loss = torch.from_numpy(own.astype(np.float32) - trip).permute(2, 0, 1)
+        for channel, row in enumerate(matrix):
+            weights = F.interpolate(row[None], loss.shape[-2:], mode="bilinear")[0]
+            out[..., channel] = (edit[..., channel] + (weights * loss).sum(0).numpy()).round().clip(0, 255)
     return finished
 
 
 def _mean_levels(one: np.ndarray, other: np.ndarray, cell: int) -> torch.Tensor:
     """Mean absolute difference (F, h, w) of two clips over the neighbourhood of a cell, in levels of 255."""
-    radius = cell // 2
     levels = np.abs(one.astype(np.int16) - other).mean(-1, dtype=np.float32)
-    window = 2 * radius + 1
-    return F.avg_pool2d(torch.from_numpy(levels)[:, None], window, 1, radius, count_include_pad=False)[:, 0]
+    return _around(torch.from_numpy(levels)[:, None], cell // 2)[:, 0]
+
+
+def _around(values: torch.Tensor, radius: int) -> torch.Tensor:
+    """The mean of (N, C, h, w) over the square of that radius around every pixel, or what of it is in the picture."""
+    return F.avg_pool2d(values, 2 * radius + 1, 1, radius, count_include_pad=False)
+
+
+def _channels_first(frames: np.ndarray) -> torch.Tensor:
+    """uint8 (F, h, w, 3) -> float32 (F, 3, h, w), in levels of 255."""
+    return torch.from_numpy(frames.astype(np.float32)).permute(0, 3, 1, 2)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from PIL import Image
 
 from editor.diffusion.latents import decode_latents, unpad_frames
 from editor.events import Preview, Stage
@@ -15,7 +14,7 @@ from editor.method.branches import has_spatial_loss
 from editor.method.denoiser import OnStep, unheard
 from editor.method.plan import plan_control
 from editor.method.sampling import Sampled, sample_edit
-from editor.method.spatial import SpatialLoss, left_alone, with_detail
+from editor.method.spatial import SpatialLoss, detail_map, with_detail
 from editor.method.windows import plan_windows
 from editor.stages.footage import Footage
 from editor.stages.meter import Chunks
@@ -83,7 +82,7 @@ def finished_frames(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The clip's keyframes and those of target `index`, at the clip's own size, uint8 (H, W, 3), pair by pair.
 
-    Where it was asked for, edited ones have the clip's own detail, as far as nothing was changed.
+    Where it was asked for, edited ones have the clip's own detail, as far as its shapes are still there.
     """
     mask = edited.sampled.masks[index]
     region = None if mask is None or not session.request.keep_detail else mask.cpu().numpy()
@@ -105,15 +104,15 @@ def _detailed(
     this: slice,
     region: np.ndarray | None,
 ) -> np.ndarray:
-    """One edited `frame` (1, h, w, 3) at the clip's size with what the VAE lost of the clip's `own`, where unchanged.
+    """One edited `frame` (1, h, w, 3) at the clip's size with what the VAE lost of the clip's `own`.
 
     `region`: where the edit could act in all keyframes, by latent cells (F, h, w).
     """
     fit, cell = footage.fit, footage.cell
     acted = None if region is None else unpad_frames(region[this].repeat(cell, 1).repeat(cell, 2), fit)
-    share = left_alone(unpad_frames(frame, fit), unpad_frames(rebuilt, fit), footage.visible[this], cell, acted)
-    share = np.asarray(Image.fromarray(share[0]).resize(fit.clip, Image.Resampling.BILINEAR))
-    return with_detail(footage.restored(frame), footage.restored(rebuilt), own[None], share[None])
+    small, trip = unpad_frames(frame, fit), unpad_frames(rebuilt, fit)
+    change = detail_map(small, trip, footage.visible[this], cell, acted)
+    return with_detail(footage.restored(frame), footage.restored(rebuilt), own[None], change)
 
 
 def joined(parts: list[Sampled]) -> Sampled:
