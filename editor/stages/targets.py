@@ -14,7 +14,7 @@ from editor.method.branches import has_spatial_loss
 from editor.method.denoiser import OnStep, unheard
 from editor.method.plan import plan_control
 from editor.method.sampling import Sampled, sample_edit
-from editor.method.spatial import SpatialLoss, detail_map, with_detail
+from editor.method.spatial import SpatialLoss, detailed, with_detail
 from editor.method.windows import plan_windows
 from editor.stages.footage import Footage
 from editor.stages.meter import Chunks
@@ -111,8 +111,8 @@ def _detailed(
     fit, cell = footage.fit, footage.cell
     acted = None if region is None else unpad_frames(region[this].repeat(cell, 1).repeat(cell, 2), fit)
     small, trip = unpad_frames(frame, fit), unpad_frames(rebuilt, fit)
-    change = detail_map(small, trip, footage.visible[this], cell, acted)
-    return with_detail(footage.restored(frame), footage.restored(rebuilt), own[None], change)
+    small, change = detailed(small, trip, footage.visible[this], cell, acted)
+    return with_detail(footage.restored(small), footage.restored(rebuilt), own[None], change)
 
 
 def joined(parts: list[Sampled]) -> Sampled:
