@@ -203,12 +203,17 @@ def _edit_apart(say: Callable[[str], None], width: int, height: int, fps: float,
     return json.loads(outcome.stdout.splitlines()[-1])
 
 
-def peak_of_edit(width: int, height: int, fps: float, frames: int) -> dict[str, float]:
-    """Edit a drawn clip with the built-in model in 2 steps: `peak` bytes of the whole process, and `seconds`."""
+def peak_of_edit(
+    width: int, height: int, fps: float, frames: int, model: str = "demo", size: int = 0
+) -> dict[str, float]:
+    """Edit a drawn clip with a model, at a longer side of `size` or its own, in 2 steps: `peak` bytes of the whole
+    process, and `seconds`.
+    """
     asked = {"source": "a red car on the road", "targets": ("a blue car on the road",), "steps": PEAK_STEPS}
+    asked |= {"size": size} if size else {}
     with TemporaryDirectory() as folder:
         clip = draw_ground(Path(folder) / "clip.mp4", width, height, fps, frames)
-        models = load_models("demo", Settings(device="cpu"))
+        models = load_models(model, Settings(device="cpu"))
         began = time.perf_counter()
         edit(clip, EditRequest.from_preset(**asked), models, Path(folder) / "out", normalised=True, previews=False)
     return {"peak": _status("VmHWM"), "seconds": time.perf_counter() - began}
@@ -231,7 +236,10 @@ def _status(name: str) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1] == "edit":
-        found = json.dumps(peak_of_edit(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])))
+        width, height, fps, frames, *rest = sys.argv[2:]
+        found = json.dumps(
+            peak_of_edit(int(width), int(height), float(fps), int(frames), *rest[:1], *map(int, rest[1:]))
+        )
     else:
         found = str(peak_of_one_step(sys.argv[1], *map(int, sys.argv[2:])))
     sys.stdout.write(found + "\n")

@@ -22,6 +22,7 @@ from editor.method.flops import run_flops, unet_flops, vae_flops
 from editor.method.plan import plan_control
 from editor.request import PRESETS, EditRequest
 from editor.settings import ROOT, Settings
+from editor.web.estimate import memory_gb
 from tests import tiny
 
 SWAP = {"source": work.SOURCE, "targets": work.SWAPS[:1]}
@@ -205,6 +206,19 @@ def test_carrying_is_timed_and_a_short_edit_measured():
     assert found["seconds"] > 0 and found["ratio"] > 0
     measured = cost._edit_apart(lambda text: None, 64, 48, 8.0, 3)
     assert 1e8 < measured["peak"] < 1e10 and measured["seconds"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "side", "frames"),
+    [("demo", 96, 16), ("demo", 96, 64), ("demo", 256, 8), ("sd15", 256, 4), ("sd15", 256, 12)],
+)
+def test_the_memory_that_the_page_promises_is_within_a_quarter_of_the_peak(shape, side, frames, tmp_path):
+    model = shape if shape == "demo" else save_random(shape, tmp_path / "model")
+    command = [sys.executable, "-m", "editor.machine.cost", "edit", *map(str, (side, side, 8.0, frames, model, side))]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    request = EditRequest.from_preset("balanced", **SWAP, steps=cost.PEAK_STEPS, size=side, model=shape)
+    assert memory_gb(request, frames) == pytest.approx(json.loads(answer)["peak"] / 1e9, rel=0.25)
 
 
 @pytest.mark.slow
