@@ -123,7 +123,8 @@ class Run:
             if now - saved > CHECKPOINT_SECONDS:
                 saved = now
                 self.finish(sheet)
-        self._report(recent or [float("nan")])
+        if recent:
+            self._report(recent)
         self.finish(sheet)
 
     def _take_step(self, loss: torch.Tensor, rate: float) -> float:
