@@ -125,7 +125,7 @@ def _color_fit(
     count, _, height, width = edited.shape
     both, own = edited[:, :, None] * rebuilt[:, None], rebuilt[:, :, None] * rebuilt[:, None]
     stack = (edited, rebuilt, both.flatten(1, 2), own.flatten(1, 2), edited.square())
-    mean, trip, both, own, squares = _around(torch.cat(stack, 1), radius).split((3, 3, 9, 9, 3), 1)
+    mean, trip, both, own, squares = (_around(values, radius) for values in stack)  # in turn, to save memory
     both = both.view(count, 3, 3, height, width) - mean[:, :, None] * trip[:, None]
     own = own.view(count, 3, 3, height, width) - trip[:, :, None] * trip[:, None]
     both, own = both.permute(0, 3, 4, 1, 2), own.permute(0, 3, 4, 1, 2)
@@ -133,9 +133,9 @@ def _color_fit(
     explained = (2 * fit * both - fit * (fit @ own)).sum((-2, -1))
     part = (explained + NOISE) / ((squares - mean.square()).sum(1) + NOISE)
     matrices = fit.permute(0, 3, 4, 1, 2)
-    offset = mean - _through(matrices, trip)
-    smooth, offset = _around(torch.cat((matrices.flatten(1, 2), offset), 1), radius).split((9, 3), 1)
-    return smooth.view(count, 3, 3, height, width), offset, part.clamp(0, 1)
+    offset = _around(mean - _through(matrices, trip), radius)
+    matrices = _around(matrices.flatten(1, 2), radius).view(count, 3, 3, height, width)
+    return matrices, offset, part.clamp(0, 1)
 
 
 def _through(matrices: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
