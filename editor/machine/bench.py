@@ -17,8 +17,8 @@ TOPICS = ("work", "speed", "memory", "shapes", "scale")
 
 BOUNDS: dict[str, float] = {
     "presets.paper.unet_evaluations_per_frame": 504.0,
-    "presets.balanced.unet_evaluations_per_frame": 42.0,
-    "presets.fast.unet_evaluations_per_frame": 28.0,
+    "presets.balanced.unet_evaluations_per_frame": 31.0,
+    "presets.fast.unet_evaluations_per_frame": 24.0,
     "presets.balanced.second_target": 20.0,
     "presets.fast.second_target": 20.0,
     "wall_ratio": 1.15,
