@@ -274,7 +274,8 @@ def test_the_estimate_grows_with_the_size():
     assert 10 < memory_gb(asking(size=512), 32) < 25
     assert memory_gb(asking(), 16) == pytest.approx(0.84, abs=0.05)
     assert growth(asking(), 8) == pytest.approx(1.0, abs=0.03)
-    assert growth(asking(size=192), 32) == pytest.approx(23.7, rel=0.02), "as counted in FLOPs"
+    assert growth(asking(size=192), 32) == pytest.approx(7.45, rel=0.02), "as counted in FLOPs"
+    assert growth(asking(dense_layers="paper"), 16) == pytest.approx(1.67, rel=0.02)
 
 
 def test_an_edit_beyond_the_time_limit_is_refused_with_what_would_fit(tmp_path):
