@@ -183,7 +183,7 @@ def test_away_from_the_empty_prompt_a_negative_prompt_takes_its_place(exact_demo
 def test_away_from_the_source_a_negative_prompt_adds_its_push(exact_demo):
     """One step, so that the formula can be written out: eps_s + w (eps_t - eps_s) - n (eps_neg - eps_empty)."""
     latents = exact_demo.latents(2)
-    common = {"steps": 1, "residual": 0.0, "replace_window": 0.0, **BARE}
+    common = {"steps": 1, "residual": 0.0, "replace_window": 0.0, "dense_layers": "paper", **BARE}
 
     def outcome(**values):
         return run_edit(exact_demo, ask(SWAP, **common, **values), latents)
