@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from editor.jobs import temporary_folder
 from editor.settings import ROOT
 from tests.web.serving import Served, serving
 
@@ -99,9 +100,11 @@ class Visitor:
 
 
 @pytest.fixture
-def visit(chromium, served):
+def visit(chromium, served, monkeypatch):
     """Makes visitors: `visit()`, `visit(color_scheme="dark")`, `visit(host=...)`."""
     visitors = []
+    # A second app of this process has made Gradio take uploads in its folder only.
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(temporary_folder(served.app.settings)))
     served.hold()
 
     def new(host="127.0.0.1", **options):
