@@ -133,7 +133,7 @@ def growth(request: EditRequest, frames: int) -> float:
     return plain * pixels + (near + across * min(frames, LARGEST_WINDOW)) * pixels**2
 
 
-RESIDENT_GB = {"demo": 0.6, "half": 3.8, "full": 6.5}
+RESIDENT_GB = {"demo": 0.6, "half": 3.8, "full": 5.6}
 """The program and all weights, by the UNet's precision with Stable Diffusion 1.5 and 2.1."""
 CHANNELS = {"demo": 45, "sd": 320}
 """Of the UNet's first level. The built-in one has 64, but its deeper levels are narrower in proportion: measured."""
