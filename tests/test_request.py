@@ -131,6 +131,7 @@ def test_photo_is_what_the_design_says():
         assert request.guidance_quantile == 0.7
         assert (request.self_attention, request.self_attention_window) == ("source_maps", (0.0, 0.5))
         assert request.self_attention_cells == 32
+        assert (request.frame_attention, request.dense_layers) == ("sparse", "paper")
         assert request.replace_window == 0.8
         assert max(request.shape_window, request.subject_window) == 0.5
         assert (request.inversion, request.residual_window, request.shape_residual) == ("pinned", (0.0, 0.5), 0.0)
@@ -143,6 +144,7 @@ def test_the_drawn_numbers_are_those_of_the_evaluation():
     for request in (balanced, fast):
         assert (request.guidance_scale, request.guidance_stop, request.setting_guidance) == (1.5, 0.4, 0.93)
         assert (request.inversion, request.replace_window, request.refine_window) == ("pinned", 0.0, 0.4)
+        assert (request.frame_attention, request.dense_layers) == ("sparse", "none")
         assert (request.self_attention_window, request.residual_window) == ((0.0, 1.0), (0.0, 1.0))
 
 

@@ -38,6 +38,9 @@ class RayExecutor(ProcessExecutor):
         now = time.monotonic()
         return tuple(slot for slot in self._scout.slots() if self._resting.get(slot, now) <= now)
 
+    def warm(self) -> None:
+        """Nothing: a node loads the model with its first job."""
+
     def run(self, slot: str, task: Task, report: Report, stop: threading.Event) -> Outcome:
         """Have `task` computed on the slot's node."""
         self._posts.setdefault(slot, Post(self._setup, {}))

@@ -45,8 +45,9 @@ class Line:
         try:
             for line in self._incoming:
                 message = decode(line)
-                if isinstance(message, Run | Warm):
+                if isinstance(message, Run):
                     self.stop.clear()  # here, in the order of arrival: a stop that follows its run is never lost
+                if isinstance(message, Run | Warm):
                     self.runs.put(message)
                 elif isinstance(message, Stop):
                     self.stop.set()

@@ -129,7 +129,7 @@ def growth(request: EditRequest, frames: int) -> float:
     """Work of one evaluation of one frame, relative to the model's own size with 8 frames."""
     kind = _kind(request)
     plain, near, across = GROWTH["demo, dense" if kind == "demo" and request.dense_layers != "none" else kind]
-    pixels = (side(request) / OWN_SIDE[_kind(request)]) ** 2
+    pixels = (side(request) / OWN_SIDE[kind]) ** 2
     return plain * pixels + (near + across * min(frames, LARGEST_WINDOW)) * pixels**2
 
 
