@@ -75,6 +75,7 @@ def test_a_german_browser_gets_a_german_page(chromium, shop, width):
     assert "Vorab am 27.11.2026" in visitor.see("made").inner_text()
     drop = "getComputedStyle(document.querySelector('#upload [data-testid=upload-text]'), '::after').content"
     assert "Clip hierher ziehen" in page.evaluate(drop)
+    page.get_by_role("button", name="Clip bearbeiten").wait_for()
     check("Was der Clip zeigt (auf Englisch)", "Qualität", "Ausgewogen", "Stärke", "Clip bearbeiten", "Zeit")
     visitor.run()
     page.locator("#targets").get_by_text("Hier fehlt auf Englisch, was er stattdessen zeigen soll").wait_for()
