@@ -87,8 +87,8 @@ YARDSTICKS = (
     Configuration("frame_by_frame", "balanced, every frame by itself: no attention across frames", fields=ALONE),
 )
 
-ABLATION_TASKS = 8
-"""An ablation asks for a difference on the same tasks, which few of them show."""
+ABLATION_TASKS = 16
+"""An ablation asks for a difference on the same tasks, which these show: four clips, each kind of edit four times."""
 
 
 def _changed(preset: str, what: str, about: str, **fields: Any) -> Configuration:  # noqa: ANN401
@@ -107,7 +107,10 @@ PAPER_ABLATIONS = (
 )
 
 BALANCED_ABLATIONS = (
-    _changed("balanced", "without_dense", ", no layer sees all frames", dense_layers="none"),
+    _changed("balanced", "with_dense", ", some layers see all frames", dense_layers="paper"),
+    _changed("balanced", "unguided", " without guidance", guidance_scale=1.0),
+    _changed("balanced", "settings_guided", ", places and looks guided as much as the rest", setting_guidance=1.0),
+    _changed("balanced", "same_steps", ", as many steps for every kind of edit", swap_steps=0),
     _changed("balanced", "without_maps", " without the source's text attention maps", **UNHINDERED),
     _changed("balanced", "without_blend", " without the blend", blend=False),
     _changed(

@@ -7,6 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from editor.diffusion.kernels import SDPA, KernelChoice
+from editor.diffusion.memory import give_back
 from editor.method.attention import attached, processors_for
 from editor.method.denoiser import Denoiser, OnFrames, OnStep, clip_norms, uncounted, unheard
 from editor.method.schedule import Schedule
@@ -79,6 +80,8 @@ def invert(
             for part in here.split(chunk or max(1, frames)):
                 parts.append(denoiser.eps(step, part[None], embedding)[0])
                 on_frames(done, min(frames, len(parts) * (chunk or frames)))
+                if not whole:
+                    give_back()
             here = kept[step] = schedule.unstep(step, here, torch.cat(parts))
             on_step(done + 1, schedule.steps, None)
     return Trajectory(kept, denoiser.evaluations(frames))

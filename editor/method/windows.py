@@ -11,7 +11,7 @@ from itertools import groupby, pairwise
 
 import torch
 
-from editor.diffusion.memory import LARGEST_WINDOW
+from editor.diffusion.memory import LARGEST_WINDOW, give_back
 
 ANCHORS = 8
 """Frames of a shot that every window of it sees: each costs a pass of its own per step."""
@@ -116,7 +116,7 @@ class Passage:
 
 
 def passages(windows: Sequence[Window]) -> Iterator[Passage]:
-    """The calls of one step, in order."""
+    """The calls of one step, in order. What a call leaves free goes back to the system before the next one."""
     kept = Kept()
     for window in windows:
         if window.leads:
@@ -124,6 +124,7 @@ def passages(windows: Sequence[Window]) -> Iterator[Passage]:
         frames = tuple(range(window.start, window.stop))
         outside = tuple(i for i, frame in enumerate(window.anchors) if frame not in frames)
         yield Passage(frames, kept, outside=outside)
+        give_back()
 
 
 def seen(scope: str, layer: Hashable, rows: torch.Tensor, passage: Passage | None = None) -> torch.Tensor:

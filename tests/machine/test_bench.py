@@ -1,6 +1,7 @@
 """The bench: work by count, the variants it compares, its table, and (slow) memory and true shapes."""
 
 import json
+import platform
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from editor import cli
-from editor.diffusion.memory import row_bytes
+from editor.diffusion.memory import give_back, row_bytes
 from editor.diffusion.models import load_models
 from editor.machine import bench, cost, work
 from editor.machine.bench import BOUNDS
@@ -206,6 +207,16 @@ def test_carrying_is_timed_and_a_short_edit_measured():
     assert found["seconds"] > 0 and found["ratio"] > 0
     measured = cost._edit_apart(lambda text: None, 64, 48, 8.0, 3)
     assert 1e8 < measured["peak"] < 1e10 and measured["seconds"] > 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps what is freed")
+def test_memory_between_what_is_in_use_goes_back_to_the_system():
+    blocks = [bytearray(b"x" * 100_000) for _ in range(2000)]  # small enough to come from the heap
+    del blocks[::2]
+    held = cost._status("VmRSS")
+    give_back()
+    assert cost._status("VmRSS") < held - 50e6
+    assert len(blocks) == 1000
 
 
 @pytest.mark.slow
