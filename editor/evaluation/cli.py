@@ -197,9 +197,11 @@ def _full_rate(
     from editor.evaluation import full_rate
 
     preset = (args.preset or ("balanced",))[0]
-    place, models = evaluation.out / "full-rate.json", load_models(args.model)
+    place, models = evaluation.full_rate(preset), load_models(args.model)
     means = full_rate.summary(full_rate.measure(tasks, preset, models, place, _say, args.again).values())
     lines = full_rate.verdicts(means)
+    if args.accept:
+        evaluation.accept({})
     if args.json:
         print(json.dumps({"full_rate": means, "verdicts": lines}))
         return 0

@@ -3,12 +3,15 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from editor.diffusion.models import Models
 from editor.evaluation.attempts import drawn_footage, edited_drawn
+from editor.evaluation.configurations import Configuration
 from editor.evaluation.metrics import temporal_error, warp_error
+from editor.evaluation.records import rounded
 from editor.evaluation.tasks import Drawn, Task, by_clip, draw
 from editor.events import ignore
 from editor.media import psnr
@@ -27,20 +30,38 @@ Rows = dict[str, dict[str, float | None]]
 def measure(
     tasks: Sequence[Task], preset: str, models: Models, place: Path, say: Callable[[str], None], again: bool = False
 ) -> dict[str, Rows]:
-    """The rows of every task, kept in the file `place` clip by clip, so that an interrupted run goes on."""
-    kept = {} if again or not place.is_file() else json.loads(place.read_text(encoding="utf-8"))
+    """The rows of every task, kept in the file `place` clip by clip, so that an interrupted run goes on.
+
+    What other weights or settings gave is measured again.
+    """
+    of = made_of(preset, models.name, models.revision)
+    found = {} if again else kept(place, of)
     cache = InversionCache(place.parent / "inversions", 4 * 10**9)
-    found: dict[str, Rows] = {key: rows for key, rows in kept.items() if key.startswith(f"{preset}:")}
     for group in by_clip(tasks):
-        missing = [task for task in group if f"{preset}:{task.id}" not in found]
+        missing = [task for task in group if task.id not in found]
         if not missing:
             continue
         for task, rows in zip(missing, compared(missing, preset, models, cache), strict=True):
-            found[f"{preset}:{task.id}"] = rows
+            found[task.id] = rounded(rows)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps({**kept, **found}, indent=1) + "\n", encoding="utf-8")
-        say(f"{len(found)} of {len(tasks)} tasks, {group[0].clip}")
-    return {task.id: found[f"{preset}:{task.id}"] for task in tasks}
+        lines = (f"  {json.dumps(name)}: {json.dumps(rows)}" for name, rows in sorted(found.items()))
+        head = f'"of": {json.dumps(of)}'
+        place.write_text("{" + head + ',\n "tasks": {\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
+        say(f"{len(found)} tasks measured, {group[0].clip}")
+    return {task.id: found[task.id] for task in tasks}
+
+
+def kept(place: Path, of: Mapping[str, Any]) -> dict[str, Rows]:
+    """The rows in a file by task; none where there is no file, and where it is not `made_of` just that."""
+    known = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+    return known["tasks"] if known.get("of") == of else {}
+
+
+def made_of(preset: str, model: str, revision: str) -> dict[str, Any]:
+    """What decides the rows, beside the tasks."""
+    agreement = EditRequest.from_preset(preset, model=model).agreement
+    settings = Configuration(preset, "", preset=preset).settings(model)
+    return rounded({"revision": revision, "frames": FRAMES, "agreement": agreement, **settings})
 
 
 def compared(
@@ -51,14 +72,20 @@ def compared(
     frames: int = FRAMES,
     steps: int | None = None,
 ) -> list[Rows]:
-    """Tasks of one clip: all frames edited, and every 3rd and 6th (`_3`, `_6`) with the rest held or carried."""
+    """Tasks of one clip: all frames edited, and every 3rd and 6th (`_3`, `_6`) with the rest held or carried.
+
+    `truth` is the right answer itself: what of an error is not the edit's.
+    """
     drawn = [draw(task, frames, models.native_size) for task in tasks]
     clip = drawn[0].source
     words = {"source": tasks[0].source_prompt, "targets": tuple(task.target_prompt for task in tasks)}
     request = EditRequest.from_preset(preset, model=models.name, steps=steps, **words).validated()
     everything = list(range(frames))
     edits, works = _edited(request, clip, models, cache)
-    found = [{"all": _measured(e, d, everything, w)} for e, d, w in zip(edits, drawn, works, strict=True)]
+    found = [
+        {"truth": _measured(d.truth, d, everything, 0.0), "all": _measured(e, d, everything, w)}
+        for e, d, w in zip(edits, drawn, works, strict=True)
+    ]
     for stride in STRIDES:
         places = sorted({*range(0, frames, stride), frames - 1})
         edits, works = _edited(request, clip[places], models, cache)
@@ -120,7 +147,7 @@ def summary(found: Iterable[Rows]) -> dict[str, dict[str, float | None]]:
 
 def verdicts(means: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     """What was promised of carried frames that agree, and whether it is kept."""
-    whole, lines = means["all"], []
+    whole, lines = means["all"], [f"warping error of the right answer itself: {means['truth']['warp']:.2f}"]
     for stride, loss in zip(STRIDES, (0.3, 0.6), strict=True):
         row = means[f"agreed_{stride}"]
         promises = {

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader
 
 from editor.evaluation import tables
 from editor.evaluation.configurations import Configuration
+from editor.evaluation.full_rate import Rows
 from editor.evaluation.pictures import (
     Results,
     chosen,
@@ -32,8 +33,12 @@ def page(
     *,
     seed: int = LISTED,
     other_seeds: Mapping[int, Results] = MappingProxyType({}),
+    full_rate: Mapping[str, Mapping[str, Rows]] = MappingProxyType({}),
 ) -> str:
-    """The whole page. `results` by configuration, of tasks made with `seed`; pictures come from `store`."""
+    """The whole page. `results` by configuration, of tasks made with `seed`; pictures come from `store`.
+
+    `full_rate`: of a preset, edits of few frames with the rest carried, by task.
+    """
     about = {c.name: c.about for c in configurations}
     ablations = {c.name: c.preset for c in configurations if c.ablation}
     whole = {name: records for name, records in results.items() if name not in ablations}
@@ -49,6 +54,7 @@ def page(
         _plot("Error per step", error_per_step(whole), "Root mean square over the latents, mean over tasks."),
         tables.by_kind(results),
         tables.other_seeds(results, other_seeds),
+        *(tables.full_rate(preset, by_task) for preset, by_task in full_rate.items()),
         _sheets(results, tasks, store),
         tables.search(searched),
         tables.single_tasks(results.get("balanced", ()), tasks),

@@ -9,12 +9,14 @@ from typing import Any, Self
 
 from editor.diffusion.catalog import locate
 from editor.evaluation.configurations import Configuration, by_gain
+from editor.evaluation.full_rate import Rows, kept, made_of
 from editor.evaluation.harness import Harness
 from editor.evaluation.records import COMMITTED, Record, Store, differences
 from editor.evaluation.report import page
 from editor.evaluation.summary import gains, score, summarise
 from editor.evaluation.tasks import LISTED, Task, make_tasks
 from editor.events import EditError
+from editor.request import PRESETS
 
 SEARCH = "search.json"
 
@@ -114,10 +116,20 @@ class Evaluation:
             self.searched(),
             seed=self.seed,
             other_seeds=self.other_seeds(configurations),
+            full_rate={preset: self._carried(preset) for preset in PRESETS},
         )
         path.write_text(text, encoding="utf-8")
         self.say(f"report: {path}")
         return path
+
+    def full_rate(self, preset: str) -> Path:
+        """Where edits of few frames of a clip, the rest carried, are kept."""
+        folder = self.harness.store.folder
+        return (folder if folder == self.committed else _of_seed(self.out, self.seed)) / f"full-rate-{preset}.json"
+
+    def _carried(self, preset: str) -> dict[str, Rows]:
+        """What is in that file of today's weights and settings."""
+        return kept(self.full_rate(preset), made_of(preset, self.harness.model, self.harness.revision))
 
     def compared(self, results: Mapping[str, Sequence[Record]]) -> tuple[int, list[str]]:
         """How many results were compared with the committed ones, and what differs."""
@@ -125,7 +137,7 @@ class Evaluation:
         return differences(fresh if self.comparable else [], Store(self.committed))
 
     def accept(self, results: Mapping[str, Sequence[Record]]) -> None:
-        """Copy results and the search's table into the repository. Raises `EditError` for another model."""
+        """Copy all results and tables into the repository. Raises `EditError` for another model."""
         if not self.comparable:
             raise EditError("Only results of the built-in model can be committed. Leave out --accept.")
         self.committed.mkdir(parents=True, exist_ok=True)
@@ -133,6 +145,8 @@ class Evaluation:
             Store(self.committed).put(records)
         if (self.out / SEARCH).is_file():
             shutil.copyfile(self.out / SEARCH, COMMITTED / SEARCH)
+        for place in filter(Path.is_file, map(self.full_rate, PRESETS)):
+            shutil.copyfile(place, self.committed / place.name)
         self.say(f"kept in {self.committed}")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editor.evaluation.configurations import by_gain
+from editor.evaluation.full_rate import Rows
 from editor.evaluation.metrics import METRICS
 from editor.evaluation.pictures import Results
 from editor.evaluation.records import Record
@@ -167,6 +168,43 @@ def other_seeds(results: Results, others: Mapping[int, Results]) -> Section:
     text = f"Made like the listed tasks, with seed {seeds}, which we chose. The presets were not tuned on them."
     head = ("configuration", "tasks", *(COLUMNS[key] for key in BRIEF))
     return Section("On tasks made with another seed", text if rows else "", head=head, rows=rows)
+
+
+SPREAD = {
+    "psnr": "PSNR, dB",
+    "between": "frames between, dB",
+    "unchanged": "part that stays, dB",
+    "temporal": "temporal error",
+    "warp": "warping error",
+    "evaluations": "UNet evaluations",
+}
+WAYS = {
+    "truth": "the right answer itself",
+    "all": "every frame edited",
+    "held": "every {}, held until the next",
+    "carried": "every {}, the rest carried along the clip's motion",
+    "agreed": "every {}, averaged with its neighbours, the rest carried: as it is done",
+}
+
+
+def full_rate(preset: str, by_task: Mapping[str, Rows]) -> Section:
+    """Few frames of a clip edited and the rest held or carried, against editing them all."""
+    rows = []
+    for name in next(iter(by_task.values()), {}):
+        way, _, stride = name.partition("_")
+        cells = []
+        for key in SPREAD:
+            known = {task: found[name][key] for task, found in by_task.items() if found[name][key] is not None}
+            sure = interval(known) if key != "evaluations" else None
+            value = None if way == "truth" and key in ("psnr", "unchanged") else mean(known.values())
+            cells.append(Cell(_number(value), "" if sure is None or value is None else " to ".join(map(_number, sure))))
+        rows.append(_row("", Cell(WAYS[way].format(f"{stride}th" if stride != "3" else "3rd")), *cells))
+    text = (
+        f"{len(by_task)} edits of 24 frames with {preset}; keyframes are every 3rd or 6th frame. The right answer "
+        "itself has a warping error, since motion is estimated; UNet evaluations are per frame of the result."
+    )
+    head = ("frames", *SPREAD.values())
+    return Section(f"Few frames edited, the rest carried: {preset}", text if rows else "", head=head, rows=rows)
 
 
 def search(searched: Sequence[Mapping[str, Any]]) -> Section:

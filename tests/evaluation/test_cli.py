@@ -152,12 +152,17 @@ def test_full_rate_compares_few_edited_frames_with_all(evaluate, tmp_path, monke
     monkeypatch.setattr(full_rate, "compared", lambda *given: compared(*given, frames=8, steps=1))
     code, out, _ = evaluate("--full-rate", "--tasks", "2", "--preset", "fast", "--json")
     found = json.loads(out)
-    assert code == 0 and len(found["verdicts"]) == 8
+    assert code == 0 and len(found["verdicts"]) == 9
     rows = found["full_rate"]
-    assert list(rows) == ["all", *(f"{name}_{s}" for s in (3, 6) for name in ("held", "carried", "agreed"))]
+    assert list(rows) == ["truth", "all", *(f"{name}_{s}" for s in (3, 6) for name in ("held", "carried", "agreed"))]
     assert rows["all"]["between"] is None and rows["held_3"]["keyframes"] == rows["carried_3"]["keyframes"]
     assert rows["carried_6"]["evaluations"] == pytest.approx(rows["all"]["evaluations"] * 3 / 8)
-    kept = json.loads((tmp_path / "out" / "full-rate.json").read_text())
-    assert len(kept) == 2 and all(key.startswith("fast:") for key in kept)
+    place = tmp_path / "out" / "full-rate-fast.json"
+    assert len(json.loads(place.read_text())["tasks"]) == 2
+    report = evaluate("--no-run", "--tasks", "2") and (tmp_path / "out" / "report.html").read_text()
+    assert "Few frames edited, the rest carried: fast" in report and "every 6th, held until the next" in report
     monkeypatch.setattr(full_rate, "compared", None)
     assert evaluate("--full-rate", "--tasks", "2", "--preset", "fast", "--json")[1] == out, "nothing is done again"
+    place.write_text(place.read_text().replace('"agreement": 1', '"agreement": 2'))
+    with pytest.raises(TypeError):  # of other settings: measured again
+        evaluate("--full-rate", "--tasks", "2", "--preset", "fast")
