@@ -109,7 +109,7 @@ PAPER_ABLATIONS = (
 BALANCED_ABLATIONS = (
     _changed("balanced", "with_dense", ", some layers see all frames", dense_layers="paper"),
     _changed("balanced", "unguided", " without guidance", guidance_scale=1.0),
-    _changed("balanced", "settings_guided", ", places and looks guided as much as the rest", setting_guidance=1.0),
+    _changed("balanced", "one_guidance", ", all kinds guided alike", setting_guidance=1.0, subject_guidance=1.0),
     _changed("balanced", "same_steps", ", as many steps for every kind of edit", swap_steps=0),
     _changed("balanced", "without_maps", " without the source's text attention maps", **UNHINDERED),
     _changed("balanced", "without_blend", " without the blend", blend=False),

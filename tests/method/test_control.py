@@ -70,10 +70,10 @@ def test_the_plans_of_the_evaluations_tasks_stay(preset):
     for task in load_tasks():
         found = control(read_edit(task.source_prompt, task.target_prompt), request)
         window = request.replace_window if found.method == "replace" else request.refine_window
-        setting = (max(1.0, 0.93 * scale), bool(found.kept))
+        setting = (pytest.approx(1.1 * scale), bool(found.kept))
         windows, strength = {
             "color": ((window, 1.0), (scale, False)),
-            "subject": ((min(window, 0.3), 0.0), (scale, False)),
+            "subject": ((min(window, 0.3), 0.0), (pytest.approx(1.33 * scale), False)),
             "place": ((window, 0.0), setting),
             "look": ((window, 1.0), (setting[0], False)),
         }[task.kind]
