@@ -116,15 +116,16 @@ class Passage:
 
 
 def passages(windows: Sequence[Window]) -> Iterator[Passage]:
-    """The calls of one step, in order. What a call leaves free goes back to the system before the next one."""
+    """The calls of one step, in order. What was freed before a call goes back to the system."""
     kept = Kept()
     for window in windows:
         if window.leads:
+            give_back()
             yield Passage(window.anchors, kept, leading=True)
         frames = tuple(range(window.start, window.stop))
         outside = tuple(i for i, frame in enumerate(window.anchors) if frame not in frames)
-        yield Passage(frames, kept, outside=outside)
         give_back()
+        yield Passage(frames, kept, outside=outside)
 
 
 def seen(scope: str, layer: Hashable, rows: torch.Tensor, passage: Passage | None = None) -> torch.Tensor:
