@@ -23,7 +23,8 @@ from editor.stages.session import Session
 from editor.stages.targets import finished_frames
 
 FRAMES = 24
-STRIDES = (3, 6)
+STRIDES = {3: "3rd", 6: "6th"}
+"""Which frames are keyframes, and how that is said."""
 Rows = dict[str, dict[str, float | None]]
 
 
@@ -148,7 +149,7 @@ def summary(found: Iterable[Rows]) -> dict[str, dict[str, float | None]]:
 def verdicts(means: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     """What was promised of carried frames that agree, and whether it is kept."""
     whole, lines = means["all"], [f"warping error of the right answer itself: {means['truth']['warp']:.2f}"]
-    for stride, loss in zip(STRIDES, (0.3, 0.6), strict=True):
+    for (stride, ordinal), loss in zip(STRIDES.items(), (0.3, 0.6), strict=True):
         row = means[f"agreed_{stride}"]
         promises = {
             f"frames between lose {row['loss']:.2f} dB (at most {loss})": row["loss"] <= loss,
@@ -158,5 +159,5 @@ def verdicts(means: Mapping[str, Mapping[str, float | None]]) -> list[str]:
             f"part that stays {row['unchanged']:.2f} of {whole['unchanged']:.2f} dB": row["unchanged"]
             >= whole["unchanged"] - 0.05,
         }
-        lines += [f"every {stride}th: {said}: {'kept' if kept else 'MISSED'}" for said, kept in promises.items()]
+        lines += [f"every {ordinal}: {said}: {'kept' if kept else 'MISSED'}" for said, kept in promises.items()]
     return lines

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editor.evaluation.configurations import by_gain
-from editor.evaluation.full_rate import Rows
+from editor.evaluation.full_rate import STRIDES, Rows
 from editor.evaluation.metrics import METRICS
 from editor.evaluation.pictures import Results
 from editor.evaluation.records import Record
@@ -198,7 +198,7 @@ def full_rate(preset: str, by_task: Mapping[str, Rows]) -> Section:
             sure = interval(known) if key != "evaluations" else None
             value = None if way == "truth" and key in ("psnr", "unchanged") else mean(known.values())
             cells.append(Cell(_number(value), "" if sure is None or value is None else " to ".join(map(_number, sure))))
-        rows.append(_row("", Cell(WAYS[way].format(f"{stride}th" if stride != "3" else "3rd")), *cells))
+        rows.append(_row("", Cell(WAYS[way].format(STRIDES[int(stride)] if stride else "")), *cells))
     text = (
         f"{len(by_task)} edits of 24 frames with {preset}; keyframes are every 3rd or 6th frame. The right answer "
         "itself has a warping error, since motion is estimated; UNet evaluations are per frame of the result."
