@@ -181,7 +181,13 @@ def test_inversions_are_shared_between_configurations(models, edited, tmp_path):
 
 def test_the_fit_of_the_null_text_is_counted_from_the_cache_too(models, tmp_path):
     cache = InversionCache(tmp_path, 10**9)
-    fields = {"inversion": "null_text", "guidance_base": "empty", "setting_guidance": 1.0, **STEPS}
+    fields = {
+        "inversion": "null_text",
+        "guidance_base": "empty",
+        "setting_guidance": 1.0,
+        "subject_guidance": 1.0,
+        **STEPS,
+    }
     costs = [
         attempt(Configuration("fit", "", fields=fields, frames=2), TASKS[:1], models, cache)[0].stage_unet_evaluations
         for _ in range(2)
