@@ -80,7 +80,7 @@ def give_back() -> None:
     """Return what was freed to the system, where it does not happen by itself.
 
     The C library of Linux keeps freed blocks of up to 32 MB. Between windows of different sizes they leave holes, which
-    came to more than what was in use after some hundred keyframes. Does nothing elsewhere; takes milliseconds.
+    came to more than what was in use after some hundred keyframes. Does nothing where there is another C library.
     """
     try:
         ctypes.CDLL(None).malloc_trim(0)
