@@ -15,7 +15,7 @@ from editor.method.denoiser import Denoiser, proximal
 from editor.method.inversion import Trajectory
 from editor.method.maps import LookedFor, map_level
 from editor.method.schedule import Schedule
-from editor.method.windows import Window, plan_windows
+from editor.method.windows import Window, passages, plan_windows
 from tests import tiny
 from tests.method.runs import SOURCE, ask, run_edit
 
@@ -398,6 +398,14 @@ def test_windows_hold_whole_shots_or_parts_of_one():
     assert [w.stop - w.start for w in plan_windows((0,) * 10, 1, anchors=3)] == [1] * 10
     with pytest.raises(ValueError, match="holds nothing"):
         plan_windows(shots, 0)
+
+
+def test_what_is_free_goes_back_before_every_window(monkeypatch):
+    calls = []
+    monkeypatch.setattr("editor.method.windows.give_back", lambda: calls.append("freed"))
+    for _ in passages(plan_windows((0,) * 10, 4, anchors=2)):
+        calls.append("window")
+    assert calls == ["freed", "window"] * 4, "the anchors and three windows"
 
 
 @pytest.mark.parametrize(
