@@ -145,7 +145,7 @@ class Evaluation:
             Store(self.committed).put(records)
         if (self.out / SEARCH).is_file():
             shutil.copyfile(self.out / SEARCH, COMMITTED / SEARCH)
-        for place in filter(Path.is_file, map(self.full_rate, PRESETS)):
+        for place in map(self.full_rate, filter(self._carried, PRESETS)):
             shutil.copyfile(place, self.committed / place.name)
         self.say(f"kept in {self.committed}")
 

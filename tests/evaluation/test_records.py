@@ -1,5 +1,6 @@
 """Results on disk, and whether they agree with others."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -235,3 +236,13 @@ def test_published_tables_are_the_committed_results(name):
         else:
             expected = form.format(summary[key])
         assert cell == expected, f"{name}: {row}, {column}"
+
+
+def test_what_is_published_of_carried_edits_is_committed():
+    tasks = json.loads((COMMITTED / "full-rate-balanced.json").read_text(encoding="utf-8"))["tasks"]
+    assert len(tasks) == 24
+    everyone, few, right = (
+        np.mean([rows[name]["warp"] for rows in tasks.values()]) for name in ("all", "agreed_3", "truth")
+    )
+    said = " ".join((ROOT / "editor/evaluation/README.md").read_text(encoding="utf-8").split())
+    assert f"falls from {everyone:.1f} to {few:.1f}, of which the right answer itself has {right:.1f}" in said
