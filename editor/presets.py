@@ -51,8 +51,8 @@ DRAWN = {
     "guidance_scale": 1.5,
     "guidance_stop": 0.4,
     "guidance_quantile": 0.0,
-    "setting_guidance": 1.1,
-    "subject_guidance": 1.33,
+    "setting_guidance": 1.55,
+    "subject_guidance": 2.7,
     "dense_layers": "none",  # layers that see all frames changed nothing and take a third of an edit's time
     "self_attention_window": (0.0, 1.0),
     "self_attention_cells": 0,

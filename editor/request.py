@@ -81,7 +81,7 @@ class EditRequest:
     )
     window: int | None = option(
         None,
-        "Keyframes that pass the network at once; empty: 32, or as many as there is memory for.",
+        "Keyframes that pass the network at once; empty: up to 32, as many as there is memory for.",
         low=1,
         high=MOST,
     )
@@ -165,7 +165,7 @@ class EditRequest:
     )
     setting_guidance: float = option(
         0.8,
-        "Factor on the guidance scale where only the place, the time or the look changes.",
+        "Factor on the guidance scale where another place is all that changes, but for the time and the look.",
         low=0.1,
         high=10.0,
     )

@@ -106,13 +106,14 @@ def _brings_shape(reading: Reading) -> bool:
 
 def _guidance(reading: Reading, request: EditRequest) -> tuple[float, str]:
     """The guidance scale, never less than none, and what to say of it."""
-    if request.guidance_scale == 1 or not (reading.only_setting or reading.subject):
+    setting = reading.only_setting and any(change.kind is Kind.PLACE for change in reading.changes)
+    if request.guidance_scale == 1 or not (setting or reading.subject):
         return request.guidance_scale, ""
-    factor = request.setting_guidance if reading.only_setting else request.subject_guidance
+    factor = request.setting_guidance if setting else request.subject_guidance
     scale = max(1.0, request.guidance_scale * factor)
     if scale == request.guidance_scale:
         return scale, ""
-    what = "only the place, the time or the look changes" if reading.only_setting else "another thing"
+    what = "another place" if setting else "another thing"
     return scale, f"{what}: guidance scale {scale:g}"
 
 

@@ -71,6 +71,19 @@ LEAST = 1.0
 """Levels of 255 that the autoencoder loses everywhere, if only by rounding; what differs by less is no edit."""
 
 
+FAINT, PLAIN = 4.0, 10.0
+"""Levels of 255 by which an edit differs from the clip's round trip: up to the first it is the model's error and goes,
+from the second on it is an edit."""
+
+
+def acted(edited: np.ndarray, rebuilt: np.ndarray, cell: int) -> torch.Tensor:
+    """How far a difference counts as an edit at each place: float32 (F, h, w), 0 is not at all, 1 is wholly.
+
+    Arguments as of `left_alone`.
+    """
+    return ((_mean_levels(edited, rebuilt, cell) - FAINT) / (PLAIN - FAINT)).clamp(0, 1)
+
+
 def left_alone(
     edited: np.ndarray, rebuilt: np.ndarray, clip: np.ndarray, cell: int, region: np.ndarray | None = None
 ) -> np.ndarray:
@@ -79,12 +92,13 @@ def left_alone(
     `edited`, `rebuilt` (the clip's round trip) and `clip` are uint8 (F, h, w, 3) at the model's size; `region`, where
     the edit could act, is boolean (F, h, w), or None where that is not known. The share is L^2 / (L^2 + D^2) of what
     the autoencoder lost, L, and what the edit differs by, D: a difference counts by what the model could not draw
-    anyway. Both are means over the neighbourhood of one latent `cell`, given in pixels, so that single pixels that
-    agree by chance do not count.
+    anyway, and a faint one not at all. Both are means over the neighbourhood of one latent `cell`, given in pixels, so
+    that single pixels that agree by chance do not count. Within the region only what is as it was counts as left alone.
     """
     difference, loss = _mean_levels(edited, rebuilt, cell), _mean_levels(clip, rebuilt, cell) + LEAST
-    share = loss.square() / (loss.square() + difference.square())
-    return share.numpy() if region is None else np.where(region, np.float32(0.0), share.numpy())
+    counts = acted(edited, rebuilt, cell)
+    share = loss.square() / (loss.square() + (counts * difference).square())
+    return share.numpy() if region is None else np.where(region, 1 - counts.numpy(), share.numpy())
 
 
 NOISE = 3.0
@@ -104,9 +118,10 @@ def detailed(
     al. 2010, ECCV, section 3.4). Where colours changed and shapes did not, it explains nearly all of the edit's
     variance; where another thing was drawn, next to nothing. Where the edit left the clip alone, lost detail comes back
     as it is, elsewhere through the matrices of that function, by the part it explains. And what a nearly certain fit
-    leaves unexplained is the model's blur and noise: it goes.
+    leaves unexplained is the model's blur and noise: it goes, as do faint differences everywhere.
     """
     trip, frames, own = _channels_first(rebuilt), _channels_first(edited), torch.eye(3).view(1, 3, 3, 1, 1)
+    frames = trip + acted(edited, rebuilt, cell)[:, None] * (frames - trip)
     share = torch.from_numpy(left_alone(edited, rebuilt, clip, cell, region))[:, None]
     matrices, offset, explained = _color_fit(frames, trip, REACH * cell)
     gives_way = (1 - share) * explained[:, None] ** CERTAINTY

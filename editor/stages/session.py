@@ -88,7 +88,7 @@ class Session:
         row = row_bytes(cells, channels, models.dtype.itemsize, cpu)
         most, free = max(step.count for step in row_schedule(request, self.plans)), free_on(models.device)
         alone = NULL_TEXT_ROWS if request.inversion == "null_text" else 1
-        window, chunk = (min(frames, request.window or window_size(free, n, row)) for n in (most, alone))
+        window, chunk = (min(frames, request.window or window_size(free, n, row, frames, cpu)) for n in (most, alone))
         self.memory.chunks = replace(self.memory.chunks, frames=chunk, window=window)
         if window < frames:
             said = f"the {frames} keyframes pass the network in windows of at most {window}"

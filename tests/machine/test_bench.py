@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from editor import cli
-from editor.diffusion.memory import give_back, row_bytes
+from editor.diffusion.memory import give_back, row_bytes, window_size
 from editor.diffusion.models import load_models
 from editor.machine import bench, cost, work
 from editor.machine.bench import BOUNDS
@@ -270,3 +270,19 @@ def test_the_memory_of_a_row_is_what_the_allocator_is_asked_for(shape, cells, dt
     estimated = row_bytes(cells**2, channels, dtype.itemsize, cpu=False)
     for rows, frames in ((1, 4), (3, 8)):
         assert counted_peak(shape, rows, frames, cells, dtype) / (rows * frames) == pytest.approx(estimated, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("free", "frames", "cpu", "window"),
+    [
+        (None, 32, True, 32),
+        (None, 33, True, 16),
+        (None, 33, False, 32),
+        (None, 5, True, 5),
+        (50.0, 12, True, 11),  # 13 frames of three rows, less what is kept of other windows
+        (50.0, 400, False, 11),
+        (1.0, 400, True, 4),
+    ],
+)
+def test_how_many_keyframes_pass_at_once(free, frames, cpu, window):
+    assert window_size(free, 3, 1.0, frames, cpu) == window

@@ -70,12 +70,11 @@ def test_the_plans_of_the_evaluations_tasks_stay(preset):
     for task in load_tasks():
         found = control(read_edit(task.source_prompt, task.target_prompt), request)
         window = request.replace_window if found.method == "replace" else request.refine_window
-        setting = (pytest.approx(1.1 * scale), bool(found.kept))
         windows, strength = {
             "color": ((window, 1.0), (scale, False)),
-            "subject": ((min(window, 0.3), 0.0), (pytest.approx(1.33 * scale), False)),
-            "place": ((window, 0.0), setting),
-            "look": ((window, 1.0), (setting[0], False)),
+            "subject": ((min(window, 0.3), 0.0), (pytest.approx(2.7 * scale), False)),
+            "place": ((window, 0.0), (pytest.approx(1.55 * scale), bool(found.kept))),
+            "look": ((window, 1.0), (scale, False)),
         }[task.kind]
         assert (found.window[1], found.self_window[1]) == windows, task
         assert (found.guidance, bool(found.kept)) == strength, task

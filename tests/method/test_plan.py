@@ -59,20 +59,20 @@ def test_another_thing_takes_the_old_maps_for_less_long(source, target, thing):
     ("source", "target", "alone"),
     [
         ("a car on the road", "a car in the snow", True),
-        ("a car on the road", "a car on the road, at sunset", True),
-        ("a car on the road, as a pencil sketch", "a car on the road", True),
+        ("a car on the road", "a car on the road, at sunset", False),
+        ("a car on the road, as a pencil sketch", "a car on the road", False),
         ("a car on the dry grass", "a car in deep snow at night", True),
         ("a red car on the road", "a blue car in the snow", False),
         ("a car on the road", "a bus in the snow", False),
         ("a man in a park", "a man with a hat in a park", False),
         ("a man in a red shirt", "a man in a blue shirt", False),
-        ("a car on the road", "a car on a road at night", True),
-        ("a car on the road", "a car on the road, pencil sketch", True),
+        ("a car on the road", "a car on a road at night", False),
+        ("a car on the road", "a car on the road, pencil sketch", False),
         ("a car on the road", "a red car on the road", False),
         ("a car on the road", "a car on the road", False),
     ],
 )
-def test_a_new_setting_alone_is_guided_by_its_own_strength(source, target, alone):
+def test_a_new_place_alone_is_guided_by_its_own_strength(source, target, alone):
     found = plan(source, target, guidance_scale=2.0, setting_guidance=0.6)
     assert (found.guidance == 1.2) is alone
     assert ("guidance scale 1.2" in found.control.note) is alone
@@ -119,7 +119,7 @@ def test_without_guidance_no_words_bring_any():
         assert found.guidance == 1.0 and "guidance scale" not in found.control.note
 
 
-def test_guidance_to_a_new_setting_is_never_less_than_none():
+def test_guidance_to_a_new_place_is_never_less_than_none():
     assert plan("a car on the road", "a car in the snow", guidance_scale=1.25, setting_guidance=0.5).guidance == 1.0
 
 

@@ -155,16 +155,29 @@ def test_what_the_model_blurs_in_colours_that_fit_the_clip_is_put_right():
 
 def test_a_difference_counts_by_what_the_autoencoder_lost():
     flat = np.full(SHAPE, 100, np.uint8)
-    for lost, differs in ((3, 4), (7, 8), (15, 16)):
+    for lost, differs in ((9, 10), (15, 16), (23, 24)):
         share = left_alone(flat + np.uint8(differs), flat, flat - np.uint8(lost), cell=4)
         assert LEAST + lost == differs and np.allclose(share, 0.5)
 
 
-def test_a_region_is_never_called_left_alone():
-    clip, rebuilt = drawn(0), drawn(1)
-    region = np.zeros(SHAPE[:3], bool)
+def test_where_the_edit_acted_nothing_counts_as_left_alone_but_what_is_as_it_was():
+    rebuilt, region = np.full(SHAPE, 100, np.uint8), np.zeros(SHAPE[:3], bool)
     region[:, 4:12, 8:20] = True
-    assert (left_alone(rebuilt, rebuilt, clip, cell=4, region=region) == ~region).all()
+    for differs, within in ((0, 1.0), (7, 0.5), (10, 0.0), (50, 0.0)):
+        share = left_alone(rebuilt + np.uint8(differs), rebuilt, rebuilt + np.uint8(60), cell=4, region=region)
+        assert np.allclose(share[region], within)
+        assert (share[~region] > 0.5).all(), "what the autoencoder loses is more"
+
+
+def test_a_faint_difference_is_the_models_error_and_goes():
+    rebuilt = drawn(1) // 2 + np.uint8(60)
+    clip = rebuilt + np.uint8(2)
+    for differs, kept in ((4, 0.0), (7, 0.5), (10, 1.0)):
+        edited = rebuilt + np.uint8(differs)
+        steadied, change = detailed(edited, rebuilt, clip, 4, WHOLE)
+        assert error(steadied, rebuilt + kept * differs) <= 0.5, "a half is rounded"
+        wanted = clip + kept * differs
+        assert error(with_detail(steadied, rebuilt, clip, change), wanted) <= 1.0
 
 
 def test_the_map_may_be_smaller_than_the_frames():
@@ -173,9 +186,9 @@ def test_the_map_may_be_smaller_than_the_frames():
 
 
 def test_the_difference_is_that_of_the_neighbourhood_of_one_latent_cell():
-    flat = np.full(SHAPE, 100, np.uint8)
+    flat = np.zeros(SHAPE, np.uint8)
     dot = flat.copy()
-    dot[0, 12, 16] = 200  # 100 levels in one of 25 pixels: 4 levels, and the model lost one at the least
+    dot[0, 12, 16] = 250  # 250 levels in one of 25 pixels: 10 levels, and the model lost one at the least
     share = left_alone(dot, flat, flat, cell=4)
-    assert np.isclose(share[0, 12, 16], 1 / 17)
+    assert np.isclose(share[0, 12, 16], 1 / 101)
     assert share[0, 12, 13] == 1 and (share[1] == 1).all()
