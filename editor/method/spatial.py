@@ -69,40 +69,54 @@ class SpatialLoss:
 
 LEAST = 1.0
 """Levels of 255 that the autoencoder loses everywhere, if only by rounding; what differs by less is no edit."""
-
-
-FAINT, PLAIN = 4.0, 10.0
+NOISE = 3.0
+"""Variance in squared levels of 255 by which a fit of colours is damped."""
+FAINT, PLAIN = 3.0, 8.0
 """Levels of 255 by which an edit differs from the clip's round trip: up to the first it is the model's error and goes,
 from the second on it is an edit."""
+OUTSIDE, INSIDE = 0.3, 0.7
+"""What a matte by the clip's colours says: up to the first it is beside the edit, from the second on within it."""
+MATTE_REACH = 4
+"""Radius, in latent cells, of the square in which the matte is fitted."""
 
 
 def acted(edited: np.ndarray, rebuilt: np.ndarray, cell: int) -> torch.Tensor:
     """How far a difference counts as an edit at each place: float32 (F, h, w), 0 is not at all, 1 is wholly.
 
-    Arguments as of `left_alone`.
+    Faint differences do not. And as far as the clip's own colours tell what was edited from what was not, its edges are
+    those of the clip: a linear function of the colours is fitted to the map, as mattes are (He et al. 2010, ECCV,
+    section 3.4), and what lies beside it is a halo. Arguments as of `left_alone`.
     """
-    return ((_mean_levels(edited, rebuilt, cell) - FAINT) / (PLAIN - FAINT)).clamp(0, 1)
+    plain = ((_mean_levels(edited, rebuilt, cell) - FAINT) / (PLAIN - FAINT)).clamp(0, 1)
+    trip = _channels_first(rebuilt)
+    matrices, offset, explained, variance = _color_fit(255 * plain[:, None], trip, MATTE_REACH * cell)
+    matte = (_through(matrices, trip) + offset)[:, 0] / 255
+    halo = 1 - ((matte - OUTSIDE) / (INSIDE - OUTSIDE)).clamp(0, 1)
+    return plain * (1 - halo * (explained / (variance + NOISE)).clamp(0, 1))
 
 
 def left_alone(
-    edited: np.ndarray, rebuilt: np.ndarray, clip: np.ndarray, cell: int, region: np.ndarray | None = None
-) -> np.ndarray:
+    edited: np.ndarray,
+    rebuilt: np.ndarray,
+    clip: np.ndarray,
+    cell: int,
+    counts: torch.Tensor,
+    region: np.ndarray | None = None,
+) -> torch.Tensor:
     """How far each place was left alone: float32 (F, h, w), 1 is wholly, 0 is changed.
 
-    `edited`, `rebuilt` (the clip's round trip) and `clip` are uint8 (F, h, w, 3) at the model's size; `region`, where
-    the edit could act, is boolean (F, h, w), or None where that is not known. The share is L^2 / (L^2 + D^2) of what
-    the autoencoder lost, L, and what the edit differs by, D: a difference counts by what the model could not draw
-    anyway, and a faint one not at all. Both are means over the neighbourhood of one latent `cell`, given in pixels, so
-    that single pixels that agree by chance do not count. Within the region only what is as it was counts as left alone.
+    `edited`, `rebuilt` (the clip's round trip) and `clip` are uint8 (F, h, w, 3) at the model's size; `counts` says how
+    far differences count, as `acted` has it; `region`, where the edit could act, is boolean (F, h, w), or None where
+    that is not known. The share is L^2 / (L^2 + D^2) of what the autoencoder lost, L, and what the edit differs by, D:
+    a difference counts by what the model could not draw anyway. Both are means over the neighbourhood of one latent
+    `cell`, given in pixels, so that single pixels that agree by chance do not count. Within the region only what is as
+    it was counts as left alone.
     """
     difference, loss = _mean_levels(edited, rebuilt, cell), _mean_levels(clip, rebuilt, cell) + LEAST
-    counts = acted(edited, rebuilt, cell)
     share = loss.square() / (loss.square() + (counts * difference).square())
-    return share.numpy() if region is None else np.where(region, 1 - counts.numpy(), share.numpy())
+    return share if region is None else torch.where(torch.from_numpy(region), 1 - counts, share)
 
 
-NOISE = 3.0
-"""Variance in squared levels of 255 by which a fit of colours is damped."""
 REACH = 2
 """Radius, in latent cells, of the square in which colours are fitted."""
 CERTAINTY = 8
@@ -118,43 +132,46 @@ def detailed(
     al. 2010, ECCV, section 3.4). Where colours changed and shapes did not, it explains nearly all of the edit's
     variance; where another thing was drawn, next to nothing. Where the edit left the clip alone, lost detail comes back
     as it is, elsewhere through the matrices of that function, by the part it explains. And what a nearly certain fit
-    leaves unexplained is the model's blur and noise: it goes, as do faint differences everywhere.
+    leaves unexplained is the model's blur and noise: it goes, as do faint differences and halos.
     """
     trip, frames, own = _channels_first(rebuilt), _channels_first(edited), torch.eye(3).view(1, 3, 3, 1, 1)
-    frames = trip + acted(edited, rebuilt, cell)[:, None] * (frames - trip)
-    share = torch.from_numpy(left_alone(edited, rebuilt, clip, cell, region))[:, None]
-    matrices, offset, explained = _color_fit(frames, trip, REACH * cell)
-    gives_way = (1 - share) * explained[:, None] ** CERTAINTY
+    counts = acted(edited, rebuilt, cell)
+    frames = trip + counts[:, None] * (frames - trip)
+    share = left_alone(edited, rebuilt, clip, cell, counts, region)[:, None]
+    matrices, offset, explained, variance = _color_fit(frames, trip, REACH * cell)
+    part = ((explained + NOISE) / (variance + NOISE)).clamp(0, 1)[:, None]
+    gives_way = (1 - share) * part**CERTAINTY
     steadied = frames + gives_way * (_through(matrices, trip) + offset - frames)
-    change = share[:, None] * own + ((1 - share) * explained[:, None])[:, None] * matrices
+    change = share[:, None] * own + ((1 - share) * part)[:, None] * matrices
     return steadied.permute(0, 2, 3, 1).round().clamp(0, 255).byte().numpy(), change
 
 
 def _color_fit(
     edited: torch.Tensor, rebuilt: torch.Tensor, radius: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The fit of `edited` by `rebuilt`, both (F, 3, h, w), around every pixel, and the part of the variance explained.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The fit of `edited` (F, C, h, w) by colours `rebuilt` (F, 3, h, w) around every pixel.
 
-    Matrices (F, 3, 3, h, w) and offset (F, 3, h, w) are means over the fits that reach a pixel; the part is (F, h, w).
+    Matrices (F, C, 3, h, w) and offset (F, C, h, w) are means over the fits that reach a pixel. The variance that the
+    fit explains and the whole of it are (F, h, w).
     """
-    count, _, height, width = edited.shape
+    count, channels, height, width = edited.shape
     both, own = edited[:, :, None] * rebuilt[:, None], rebuilt[:, :, None] * rebuilt[:, None]
     stack = (edited, rebuilt, both.flatten(1, 2), own.flatten(1, 2), edited.square())
     mean, trip, both, own, squares = (_around(values, radius) for values in stack)  # in turn, to save memory
-    both = both.view(count, 3, 3, height, width) - mean[:, :, None] * trip[:, None]
+    both = both.view(count, channels, 3, height, width) - mean[:, :, None] * trip[:, None]
     own = own.view(count, 3, 3, height, width) - trip[:, :, None] * trip[:, None]
     both, own = both.permute(0, 3, 4, 1, 2), own.permute(0, 3, 4, 1, 2)
     fit = torch.linalg.solve(own + NOISE * torch.eye(3), both, left=False)
     explained = (2 * fit * both - fit * (fit @ own)).sum((-2, -1))
-    part = (explained + NOISE) / ((squares - mean.square()).sum(1) + NOISE)
+    variance = (squares - mean.square()).sum(1)
     matrices = fit.permute(0, 3, 4, 1, 2)
     offset = _around(mean - _through(matrices, trip), radius)
-    matrices = _around(matrices.flatten(1, 2), radius).view(count, 3, 3, height, width)
-    return matrices, offset, part.clamp(0, 1)
+    matrices = _around(matrices.flatten(1, 2), radius).view(count, channels, 3, height, width)
+    return matrices, offset, explained, variance
 
 
 def _through(matrices: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
-    """Matrices (F, 3, 3, h, w) times colours (F, 3, h, w)."""
+    """Matrices (F, C, 3, h, w) times colours (F, 3, h, w)."""
     return (matrices * colors[:, None]).sum(2)
 
 
