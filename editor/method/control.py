@@ -91,7 +91,7 @@ def control(reading: Reading, request: EditRequest) -> Control:
         window=window,
         self_window=self_window,
         guidance=guidance,
-        residual=request.shape_residual if _brings_shape(reading) else 1.0,
+        residual=request.shape_residual if brings_shape(reading) else 1.0,
         steps=request.steps,
         kept=kept,
         note="; ".join(part for part in (why, why_window, why_self) if part),
@@ -99,7 +99,7 @@ def control(reading: Reading, request: EditRequest) -> Control:
     )
 
 
-def _brings_shape(reading: Reading) -> bool:
+def brings_shape(reading: Reading) -> bool:
     """Whether another shape may come: of a thing, or with another place."""
     return reading.shapes is not Shapes.HELD or any(change.kind is Kind.PLACE for change in reading.changes)
 
@@ -120,7 +120,7 @@ def _guidance(reading: Reading, request: EditRequest) -> tuple[float, str]:
 def _text_window(reading: Reading, request: EditRequest) -> tuple[Window, str]:
     """The steps with the source's text maps, and what to say where shapes must give way."""
     plain = request.replace_window if reading.swaps else request.refine_window
-    until = min(plain, request.shape_window) if _brings_shape(reading) else plain
+    until = min(plain, request.shape_window) if brings_shape(reading) else plain
     if reading.shapes is Shapes.UNSURE:
         until = min(until, max(HALF, request.subject_window))
     if reading.shapes is not Shapes.FREE or min(until, request.subject_window) == plain:
@@ -135,7 +135,7 @@ def _self_window(reading: Reading, request: EditRequest) -> tuple[Window, str]:
     window = request.self_attention_window
     if request.self_attention == "own":
         return (0.0, 0.0), ""
-    if request.self_attention != "source_maps" or window[0] == window[1] or not _brings_shape(reading):
+    if request.self_attention != "source_maps" or window[0] == window[1] or not brings_shape(reading):
         return window, ""
     if reading.shapes is Shapes.UNSURE and all(change.kind is not Kind.PLACE for change in reading.changes):
         half = (min(window[0], HALF), min(window[1], HALF))

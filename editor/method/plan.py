@@ -12,7 +12,7 @@ from transformers import CLIPTokenizer
 
 from editor.diffusion.prompts import Tokens, tokenise
 from editor.events import EditError
-from editor.method.control import Control, control
+from editor.method.control import Control, brings_shape, control
 from editor.reading import bare, read_edit
 from editor.request import EditRequest, Window
 
@@ -70,6 +70,11 @@ class ControlPlan:
     def residual(self) -> float:
         """What part of the request's residual this target gets."""
         return self.control.residual
+
+    @property
+    def brings_shape(self) -> bool:
+        """Whether another shape may come: of a thing, or with another place."""
+        return brings_shape(self.control.reading)
 
     @property
     def may_spread(self) -> bool:

@@ -77,22 +77,27 @@ from the second on it is an edit."""
 OUTSIDE, INSIDE = 0.3, 0.7
 """What a matte by the clip's colours says: up to the first it is beside the edit, from the second on within it."""
 MATTE_REACH = 4
-"""Radius, in latent cells, of the square in which the matte is fitted."""
+"""Radius, in latent cells, of the square in which a matte is fitted."""
+MATTES = {False: 1, True: 2}
+"""How often, by whether all shapes are held: each is fitted to what the one before left. A new shape has edges of its
+own, of which a second one takes too much."""
 
 
-def acted(edited: np.ndarray, rebuilt: np.ndarray, cell: int) -> torch.Tensor:
+def acted(edited: np.ndarray, rebuilt: np.ndarray, cell: int, held: bool = False) -> torch.Tensor:
     """How far a difference counts as an edit at each place: float32 (F, h, w), 0 is not at all, 1 is wholly.
 
     Faint differences do not. And as far as the clip's own colours tell what was edited from what was not, its edges are
     those of the clip: a linear function of the colours is fitted to the map, as mattes are (He et al. 2010, ECCV,
-    section 3.4), and what lies beside it is a halo. Arguments as of `left_alone`.
+    section 3.4), and what lies beside it is a halo. `held`: no shape changes. Other arguments as of `left_alone`.
     """
-    plain = ((_mean_levels(edited, rebuilt, cell) - FAINT) / (PLAIN - FAINT)).clamp(0, 1)
+    counts = ((_mean_levels(edited, rebuilt, cell) - FAINT) / (PLAIN - FAINT)).clamp(0, 1)
     trip = _channels_first(rebuilt)
-    matrices, offset, explained, variance = _color_fit(255 * plain[:, None], trip, MATTE_REACH * cell)
-    matte = (_through(matrices, trip) + offset)[:, 0] / 255
-    halo = 1 - ((matte - OUTSIDE) / (INSIDE - OUTSIDE)).clamp(0, 1)
-    return plain * (1 - halo * (explained / (variance + NOISE)).clamp(0, 1))
+    for _ in range(MATTES[held]):
+        matrices, offset, explained, variance = _color_fit(255 * counts[:, None], trip, MATTE_REACH * cell)
+        matte = (_through(matrices, trip) + offset)[:, 0] / 255
+        halo = 1 - ((matte - OUTSIDE) / (INSIDE - OUTSIDE)).clamp(0, 1)
+        counts = counts * (1 - halo * (explained / (variance + NOISE)).clamp(0, 1))
+    return counts
 
 
 def left_alone(
@@ -124,9 +129,15 @@ CERTAINTY = 8
 
 
 def detailed(
-    edited: np.ndarray, rebuilt: np.ndarray, clip: np.ndarray, cell: int, region: np.ndarray | None = None
+    edited: np.ndarray,
+    rebuilt: np.ndarray,
+    clip: np.ndarray,
+    cell: int,
+    region: np.ndarray | None = None,
+    *,
+    held: bool = False,
 ) -> tuple[np.ndarray, torch.Tensor]:
-    """The edited frames, steadied, and what becomes of lost detail: (F, 3, 3, h, w). As `left_alone`.
+    """The edited frames, steadied, and what becomes of lost detail: (F, 3, 3, h, w). As `left_alone` and `acted`.
 
     Around every pixel the edit is fitted by a linear function of the clip's round trip, as in the guided filter (He et
     al. 2010, ECCV, section 3.4). Where colours changed and shapes did not, it explains nearly all of the edit's
@@ -135,7 +146,7 @@ def detailed(
     leaves unexplained is the model's blur and noise: it goes, as do faint differences and halos.
     """
     trip, frames, own = _channels_first(rebuilt), _channels_first(edited), torch.eye(3).view(1, 3, 3, 1, 1)
-    counts = acted(edited, rebuilt, cell)
+    counts = acted(edited, rebuilt, cell, held)
     frames = trip + counts[:, None] * (frames - trip)
     share = left_alone(edited, rebuilt, clip, cell, counts, region)[:, None]
     matrices, offset, explained, variance = _color_fit(frames, trip, REACH * cell)

@@ -90,7 +90,8 @@ def finished_frames(
         this = slice(place, place + 1)
         frame = edited.frames[index][this]
         if session.request.keep_detail:
-            frame = _detailed(footage, frame, edited.source.rebuilt[this], own, this, region)
+            held = not session.plans[index].brings_shape
+            frame = _detailed(footage, frame, edited.source.rebuilt[this], own, this, region, held=held)
         else:
             frame = footage.restored(frame)
         yield own, frame[0]
@@ -103,15 +104,17 @@ def _detailed(
     own: np.ndarray,
     this: slice,
     region: np.ndarray | None,
+    *,
+    held: bool,
 ) -> np.ndarray:
     """One edited `frame` (1, h, w, 3) at the clip's size with what the VAE lost of the clip's `own`.
 
-    `region`: where the edit could act in all keyframes, by latent cells (F, h, w).
+    `region`: where the edit could act in all keyframes, by latent cells (F, h, w). `held`: no shape changes.
     """
     fit, cell = footage.fit, footage.cell
     acted = None if region is None else unpad_frames(region[this].repeat(cell, 1).repeat(cell, 2), fit)
     small, trip = unpad_frames(frame, fit), unpad_frames(rebuilt, fit)
-    small, change = detailed(small, trip, footage.visible[this], cell, acted)
+    small, change = detailed(small, trip, footage.visible[this], cell, acted, held=held)
     return with_detail(footage.restored(small), footage.restored(rebuilt), own[None], change)
 
 

@@ -207,9 +207,10 @@ def test_a_halo_goes_where_the_clips_colors_tell_the_thing_from_its_ground():
     haze[:, 13:35, 13:35] = True
     haze[:, 16:32, 16:32] = False
     edited = np.where(haze, rebuilt // 2 + np.uint8(70), wanted)
-    steadied, _ = detailed(edited, rebuilt, rebuilt, 4, np.ones((1, 48, 48), bool))
+    steadied, twice = (detailed(edited, rebuilt, rebuilt, 4, None, held=held)[0] for held in (False, True))
     beside, inside = haze[..., 0], (wanted != rebuilt).any(-1)
     assert error(steadied[beside], wanted[beside]) < 0.4 * error(edited[beside], wanted[beside])
+    assert error(twice[beside], wanted[beside]) < 0.1 * error(edited[beside], wanted[beside])
     assert error(steadied[inside], wanted[inside]) < 2
 
 
