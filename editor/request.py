@@ -196,7 +196,9 @@ class EditRequest:
         low=0.0,
         high=1.0,
     )
-    keep_detail: bool = option(True, "Give back the clip's own detail, as far as its shapes are still there.")
+    keep_detail: bool = option(
+        True, "Give back the clip's own detail where its shapes are still there; drop faint differences and halos."
+    )
     spatial_pixel_weight: float = option(0.0, "Weight of the pixel difference to the source.", low=0.0, high=100.0)
     spatial_gradient_weight: float = option(0.0, "Weight of the difference in image gradients.", low=0.0, high=100.0)
     spatial_window: Window = option((0.6, 1.0), "Steps on which the spatial loss acts.", low=0.0, high=1.0)

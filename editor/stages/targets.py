@@ -82,7 +82,8 @@ def finished_frames(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The clip's keyframes and those of target `index`, at the clip's own size, uint8 (H, W, 3), pair by pair.
 
-    Where it was asked for, edited ones have the clip's own detail, as far as its shapes are still there.
+    Where it was asked for, edited ones have the clip's own detail, as far as its shapes are still there, and lose
+    what is too faint for an edit or a halo.
     """
     mask = edited.sampled.masks[index]
     region = None if mask is None or not session.request.keep_detail else mask.cpu().numpy()
