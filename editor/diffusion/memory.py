@@ -25,7 +25,7 @@ SMALLEST_WINDOW, LARGEST_WINDOW = 4, 32
 """Frames that pass at once unless asked otherwise. More gain nothing: dense attention costs with their square."""
 CPU_WINDOW = 16
 """The same on a CPU, for clips that do not pass at once: with 32, the holes that windows leave in the heap took the
-peak of 480 keyframes to 1.36 times that of 80; with 16 it is 1.08, for an eighth more of the network's time."""
+peak of 480 keyframes to 1.36 times that of 80; with 16 it is 1.08, for an eighth more processor time before writing."""
 BESIDE = 2
 """What a step keeps of other windows, in frames: the keys and values of two frames and of the anchors."""
 

@@ -87,11 +87,11 @@ def finished_frames(
     """
     mask = edited.sampled.masks[index]
     region = None if mask is None or not session.request.keep_detail else mask.cpu().numpy()
+    held = not session.plans[index].brings_shape
     for place, own in enumerate(footage.clip.key_frames()):
         this = slice(place, place + 1)
         frame = edited.frames[index][this]
         if session.request.keep_detail:
-            held = not session.plans[index].brings_shape
             frame = _detailed(footage, frame, edited.source.rebuilt[this], own, this, region, held=held)
         else:
             frame = footage.restored(frame)
