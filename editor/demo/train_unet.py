@@ -21,6 +21,10 @@ PEAK, PEAK_AGAIN = 7e-4, 3.5e-4
 TEXT_DROPOUT = 0.1  # share of captions emptied, so that guidance has its unconditional prediction
 SUBJECT_WEIGHT = 5.0
 """How many times as much the error on the subject counts: a tenth of the picture and most of the difficulty."""
+SKETCH_TIMES = 2
+"""How many times a pencil sketch comes where another frame comes once: the error inside the subject, at t = 500, was
+0.31 in sketches where it was 0.19 in plain frames, and half of the missed edits were sketches.
+"""
 SHEET = (
     "a red car on the road",
     "a blue fox in the snow",
@@ -60,11 +64,13 @@ def train_unet(
     text.to(device)
     with first_process_first():
         latents, masks, ids = cached_latents(vae, tokenizer, folder.parent / "data", frames, device)
+    times = [SKETCH_TIMES if scene.look == "sketch" else 1 for scene, _, _ in training_moments(frames)]
     config = {"batch": BATCH, "subject_weight": SUBJECT_WEIGHT, "peak": peak, "widened": widen_from is not None}
-    run = Run(folder, {"unet": unet, "text_encoder": text}, minutes, seed, peak=peak, ema_decay=0.999, config=config)
+    parts = {"unet": unet, "text_encoder": text}
+    run = Run(folder, parts, minutes, seed, peak=peak, ema_decay=0.999, config=config)
     if resume:
         run.resume()
-    own_seed = seed + run.step + OTHER_PROCESS * rank()
+    own_seed = seed + run.step + _mark(parts) + OTHER_PROCESS * rank()
     generator = torch.Generator().manual_seed(own_seed)
 
     def sheet() -> np.ndarray:
@@ -74,7 +80,7 @@ def train_unet(
         weight = 1 + (SUBJECT_WEIGHT - 1) * decay(run.budget.part)
         return unet_loss(unet, text, scheduler, *batch, weight, generator)
 
-    run.train(_batches(latents, masks, ids, tokenizer, device, own_seed), loss_of, sheet)
+    run.train(_batches(latents, masks, ids, times, tokenizer, device, own_seed), loss_of, sheet)
     run.ema.copy_to(run.parameters)
     return unet.cpu().to(memory_format=torch.contiguous_format), text.cpu()  # safetensors writes no other format
 
@@ -92,6 +98,14 @@ def _start(
     text = CLIPTextModel.from_pretrained(widen_from / "text_encoder", dtype=torch.float32)
     same = tuple(narrow.config.block_out_channels) == tuple(unet.config.block_out_channels)
     return widen(narrow, unet), text.train(), PEAK_AGAIN if same else PEAK
+
+
+def _mark(parts: dict[str, nn.Module]) -> int:
+    """A number of the weights, so that a run that goes on from a trained net does not repeat the order of the frames
+    and the noise by which that net was trained.
+    """
+    total = sum(float(p.detach().double().abs().sum()) for module in parts.values() for p in module.parameters())
+    return int(total * 1000) % 2**31
 
 
 def unet_loss(
@@ -152,12 +166,19 @@ def cell_shares(masks: np.ndarray) -> np.ndarray:
 
 
 def _batches(
-    latents: np.ndarray, masks: np.ndarray, ids: torch.Tensor, tokenizer: CLIPTokenizer, device: str, seed: int
+    latents: np.ndarray,
+    masks: np.ndarray,
+    ids: torch.Tensor,
+    times: list[int],
+    tokenizer: CLIPTokenizer,
+    device: str,
+    seed: int,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Batches without end; in each round every frame comes as often as `times` says."""
     rng = np.random.default_rng(seed)
     empty = tokenizer("", padding="max_length", max_length=TOKENS, return_tensors="pt").input_ids[0]
     while True:
-        order = rng.permutation(len(latents))
+        order = rng.permutation(np.repeat(np.arange(len(latents)), times))
         for start in range(0, len(order) - BATCH + 1, BATCH):
             pick = order[start : start + BATCH]
             words = ids[pick, rng.integers(0, ids.shape[1], BATCH)].clone()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
-from editor.diffusion.memory import LARGEST_WINDOW, SMALLEST_WINDOW, row_bytes
+from editor.diffusion.memory import LARGEST_WINDOW, SMALLEST_WINDOW, row_bytes, window_size
 from editor.media.files import replacing
 from editor.method.branches import planned_evaluations, row_schedule
 from editor.method.control import Control, control, settled
@@ -147,16 +147,17 @@ NATIVE = {"sd21": 768}
 
 def memory_gb(request: EditRequest, frames: int, half: bool = False, window: int = LARGEST_WINDOW) -> float:
     """Rough peak memory in gigabytes: the program and weights, the activations of all rows of the fullest step, of so
-    many frames as pass at once, and what is held of every keyframe.
+    many frames as pass at once (`window` at most), and what is held of every keyframe.
 
     `half`: the UNet runs in half precision on a GPU, as it does on CUDA, otherwise in full precision on a CPU.
     """
     kind = _kind(request)
     rows = max(step.count for step in row_schedule(*_settled(request)))
-    at_once = rows * min(frames, request.window or window)
     held = frames * HELD * (side(request) / 512) ** 2
     row = row_bytes((side(request) // FACTOR[kind]) ** 2, CHANNELS[kind], 2 if half else 4, cpu=not half) / 1e9
-    return RESIDENT_GB["demo" if kind == "demo" else "half" if half else "full"] + at_once * row + held
+    at_once = request.window or min(window, window_size(None, rows, row, frames, cpu=not half))
+    resident = RESIDENT_GB["demo" if kind == "demo" else "half" if half else "full"]
+    return resident + rows * min(frames, at_once) * row + held
 
 
 def _kind(request: EditRequest) -> str:

@@ -273,6 +273,8 @@ def test_the_estimate_grows_with_the_size():
     """Was: 512 pixels and 32 frames estimated at 1.3 GB; they took 3.1 before their first step was done."""
     assert 10 < memory_gb(asking(size=512), 32) < 25
     assert memory_gb(asking(), 16) == pytest.approx(0.84, abs=0.05)
+    assert memory_gb(asking(), 64) < memory_gb(asking(), 32), "a longer clip passes in smaller windows on a CPU"
+    assert memory_gb(asking(), 64, half=True) > memory_gb(asking(), 32, half=True)
     assert growth(asking(), 8) == pytest.approx(1.0, abs=0.03)
     assert growth(asking(size=192), 32) == pytest.approx(7.45, rel=0.02), "as counted in FLOPs"
     assert growth(asking(dense_layers="paper"), 16) == pytest.approx(1.67, rel=0.02)
