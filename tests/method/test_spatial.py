@@ -214,6 +214,23 @@ def test_a_halo_goes_where_the_clips_colors_tell_the_thing_from_its_ground():
     assert error(steadied[inside], wanted[inside]) < 2
 
 
+def test_what_is_weak_beside_a_strong_difference_goes_unless_the_edit_is_everywhere():
+    """The clip is flat: its colours tell nothing."""
+    rebuilt, region = np.full((1, 48, 48, 3), 100, np.uint8), np.zeros((1, 48, 48), bool)
+    edited = rebuilt.copy()
+    edited[:, 13:35, 13:35] = 118
+    edited[:, 16:32, 16:32] = 200
+    region[:, 12:36, 12:36] = True
+    haze, inside = np.s_[:, 18:30, 34], np.s_[:, 18:30, 18:30]
+    local, replaced, look = (
+        detailed(edited, rebuilt, rebuilt, 4, where, held=held)[0]
+        for where, held in ((region, True), (None, False), (None, True))
+    )
+    assert error(local[haze], 100) < 4 and error(replaced[haze], 100) < 4
+    assert error(look[haze], 118) < 4
+    assert all((x[inside] == 200).all() for x in (local, replaced, look))
+
+
 def test_a_new_part_over_the_ground_is_no_halo():
     """Colours of the clip cannot tell it, so it stays."""
     rebuilt = np.full((1, 48, 48, 3), (90, 160, 90), np.uint8)
