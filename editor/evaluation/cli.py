@@ -35,7 +35,7 @@ SEEDED = 24
 CARRIED = 24
 """Tasks of the report half that are edited at full rate unless told otherwise: six clips."""
 
-SEARCHED = 12
+SEARCHED = 20
 """Tasks of the search half that a search uses unless told otherwise."""
 
 

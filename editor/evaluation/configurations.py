@@ -156,7 +156,8 @@ def by_gain(row: Mapping[str, Any]) -> tuple[str, bool, float]:
 
 
 def read_grid(path: Path = GRID) -> tuple[Configuration, ...]:
-    """The configurations of a search: a JSON list of objects with `name`, and where they differ `preset`, `fields`.
+    """The configurations of a search: a JSON list of objects with `name`, and where they differ `preset`, `fields`,
+    `first`.
 
     Raises `EditError` for a file that is no such list, two of one name, and fields or values that cannot be used.
     """
@@ -164,7 +165,11 @@ def read_grid(path: Path = GRID) -> tuple[Configuration, ...]:
         rows = json.loads(path.read_text(encoding="utf-8"))
         grid = tuple(
             Configuration(
-                row["name"], row.get("about", ""), preset=row.get("preset", "balanced"), fields=_plain(row["fields"])
+                row["name"],
+                row.get("about", ""),
+                preset=row.get("preset", "balanced"),
+                fields=_plain(row["fields"]),
+                first=row.get("first"),
             )
             for row in rows
         )

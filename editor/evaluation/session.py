@@ -73,15 +73,17 @@ class Evaluation:
     def search(
         self, grid: Sequence[Configuration], tasks: Sequence[Task], workers: int, again: bool, *, run: bool
     ) -> list[dict[str, Any]]:
-        """Measure a grid; its rows, the greatest gain first. Rows of other grids stay in the table on disk."""
+        """Measure a grid; its rows, the greatest gain first. Rows of other grids and the same weights stay in the table
+        on disk.
+        """
         searching = self._over(Store(self.out / "searched"))
         if run:
             searching.measure(grid, tasks, workers, again)
         found = [(c, searching.harness.current(c, tasks)) for c in grid]
-        model = self.harness.model
-        measured = (_row(c, records, _reference(c, found), model) for c, records in found if records)
+        measured = (_row(c, records, _reference(c, found)) for c, records in found if records)
         rows = sorted(measured, key=by_gain)
-        others = [row for row in _rows(self.out / SEARCH) if row["name"] not in {r["name"] for r in rows}]
+        known = [row for row in _rows(self.out / SEARCH) if row.get("revision") == self.harness.revision]
+        others = [row for row in known if row["name"] not in {r["name"] for r in rows}]
         table = sorted([*rows, *others], key=by_gain)
         (self.out / SEARCH).write_text("[\n" + ",\n".join(json.dumps(row) for row in table) + "\n]\n", encoding="utf-8")
         return rows
@@ -155,15 +157,14 @@ def _of_seed(folder: Path, seed: int) -> Path:
     return folder if seed == LISTED else folder / f"seed-{seed}"
 
 
-def _row(
-    configuration: Configuration, records: Sequence[Record], reference: Sequence[Record], model: str
-) -> dict[str, Any]:
+def _row(configuration: Configuration, records: Sequence[Record], reference: Sequence[Record]) -> dict[str, Any]:
     """One line of the search's table; `reference`: the records of its preset as shipped."""
     return {
         "name": configuration.name,
         "preset": configuration.preset,
         "fields": dict(configuration.fields),
-        "settings": configuration.settings(model),
+        "revision": records[0].revision,
+        "settings": configuration.settings(records[0].model),
         "tasks": len(records),
         "score": score(records),
         "gains": gains(records, reference),

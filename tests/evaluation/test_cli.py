@@ -76,11 +76,13 @@ def test_a_later_grid_keeps_the_earlier_rows(evaluate, grid, tmp_path):
     evaluate("--search", "--grid", str(grid), "--tasks", "1")
     kept = json.loads((tmp_path / "out" / "search.json").read_text())
     assert {row["name"] for row in kept} == {"two", "three", "four"}
-    old = [{k: v for k, v in row.items() if k != "gains"} for row in kept]  # as an earlier version wrote them
-    (tmp_path / "out" / "search.json").write_text(json.dumps(old))
-    assert evaluate("--search", "--grid", str(grid), "--tasks", "1")[0] == 0
-    kept = json.loads((tmp_path / "out" / "search.json").read_text())
-    assert {row["name"] for row in kept} == {"four"}
+    earlier = [{k: v for k, v in row.items() if k != "gains"} for row in kept]  # as an earlier version wrote them
+    others = [{**row, "revision": "sha256:of other weights"} for row in kept]
+    for old in (earlier, others):
+        (tmp_path / "out" / "search.json").write_text(json.dumps(old))
+        assert evaluate("--search", "--grid", str(grid), "--tasks", "1")[0] == 0
+        kept = json.loads((tmp_path / "out" / "search.json").read_text())
+        assert {row["name"] for row in kept} == {"four"}
 
 
 def test_committed_results_are_compared(evaluate, tmp_path, monkeypatch):
