@@ -220,9 +220,10 @@ def search(searched: Sequence[Mapping[str, Any]]) -> Section:
         numbers = [Cell(_number(found[key]) if key in found else "not measured") for key in keys]
         name = Cell(row["name"], f"{row['preset']}: {fields}")
         rows.append(_row(row["name"], name, Cell(str(row["tasks"])), *gained, *numbers))
+    weights = " and ".join(sorted({row.get("revision", "an earlier version") for row in searched}))
     text = (
-        "Measured on the search half. Gain: how much more a configuration scores than its preset on the same tasks, "
-        f"over all of them and by kind of edit. The score: {_second_paragraph(score)}"
+        f"Measured on the search half, with the weights of {weights}. Gain: how much more a configuration scores than "
+        f"its preset on the same tasks, over all of them and by kind of edit. The score: {_second_paragraph(score)}"
     )
     if any("color_error" not in row["summary"] for row in searched):
         text += " Rows without a colour error were scored before it and sharpness counted, the classifier as one half."
