@@ -76,33 +76,27 @@ FAINT, PLAIN = 3.0, 8.0
 from the second on it is an edit."""
 OUTSIDE, INSIDE = 0.3, 0.7
 """What a matte by the clip's colours says: up to the first it is beside the edit, from the second on within it."""
-WEAK, STRONG = 0.2, 0.5
+WEAK, STRONG = 0.25, 0.5
 """Shares of the difference nearby: up to the first a place is beside the edit, from the second on it is within."""
 MATTE_REACH = 4
 """Radius, in latent cells, of the square in which a matte is fitted, and of what is nearby."""
-MATTES = {False: 1, True: 2}
-"""How often, by whether all shapes are held: each is fitted to what the one before left. A new shape has edges of its
-own, of which a second one takes too much."""
 
 
-def acted(
-    edited: np.ndarray, rebuilt: np.ndarray, cell: int, held: bool = False, everywhere: bool = False
-) -> torch.Tensor:
+def acted(edited: np.ndarray, rebuilt: np.ndarray, cell: int, everywhere: bool = False) -> torch.Tensor:
     """How far a difference counts as an edit at each place: float32 (F, h, w), 0 is not at all, 1 is wholly.
 
     Faint differences do not. And as far as the clip's own colours tell what was edited from what was not, its edges are
     those of the clip: a linear function of the colours is fitted to the map, as mattes are (He et al. 2010, ECCV,
     section 3.4), and what lies beside it is a halo. So is what is weak beside a strong difference, unless the edit is
-    `everywhere`, as a new look is. `held`: no shape changes. Other arguments as of `left_alone`.
+    `everywhere`, as a new look is. Other arguments as of `left_alone`.
     """
     levels = _mean_levels(edited, rebuilt, cell)
     counts = ((levels - FAINT) / (PLAIN - FAINT)).clamp(0, 1)
     trip = _channels_first(rebuilt)
-    for _ in range(MATTES[held]):
-        matrices, offset, explained, variance = _color_fit(255 * counts[:, None], trip, MATTE_REACH * cell)
-        matte = (_through(matrices, trip) + offset)[:, 0] / 255
-        halo = 1 - ((matte - OUTSIDE) / (INSIDE - OUTSIDE)).clamp(0, 1)
-        counts = counts * (1 - halo * (explained / (variance + NOISE)).clamp(0, 1))
+    matrices, offset, explained, variance = _color_fit(255 * counts[:, None], trip, MATTE_REACH * cell)
+    matte = (_through(matrices, trip) + offset)[:, 0] / 255
+    halo = 1 - ((matte - OUTSIDE) / (INSIDE - OUTSIDE)).clamp(0, 1)
+    counts = counts * (1 - halo * (explained / (variance + NOISE)).clamp(0, 1))
     return counts if everywhere else counts * ((_share_of_nearby(levels, cell) - WEAK) / (STRONG - WEAK)).clamp(0, 1)
 
 
@@ -148,7 +142,7 @@ def detailed(
     cell: int,
     region: np.ndarray | None = None,
     *,
-    held: bool = False,
+    everywhere: bool = False,
 ) -> tuple[np.ndarray, torch.Tensor]:
     """The edited frames, steadied, and what becomes of lost detail: (F, 3, 3, h, w). As `left_alone` and `acted`.
 
@@ -159,7 +153,7 @@ def detailed(
     leaves unexplained is the model's blur and noise: it goes, as do faint differences and halos.
     """
     trip, frames, own = _channels_first(rebuilt), _channels_first(edited), torch.eye(3).view(1, 3, 3, 1, 1)
-    counts = acted(edited, rebuilt, cell, held, everywhere=held and region is None)
+    counts = acted(edited, rebuilt, cell, everywhere)
     frames = trip + counts[:, None] * (frames - trip)
     share = left_alone(edited, rebuilt, clip, cell, counts, region)[:, None]
     matrices, offset, explained, variance = _color_fit(frames, trip, REACH * cell)

@@ -87,12 +87,12 @@ def finished_frames(
     """
     mask = edited.sampled.masks[index]
     region = None if mask is None or not session.request.keep_detail else mask.cpu().numpy()
-    held = not session.plans[index].brings_shape
+    everywhere = mask is None and not session.plans[index].brings_shape
     for place, own in enumerate(footage.clip.key_frames()):
         this = slice(place, place + 1)
         frame = edited.frames[index][this]
         if session.request.keep_detail:
-            frame = _detailed(footage, frame, edited.source.rebuilt[this], own, this, region, held=held)
+            frame = _detailed(footage, frame, edited.source.rebuilt[this], own, this, region, everywhere=everywhere)
         else:
             frame = footage.restored(frame)
         yield own, frame[0]
@@ -106,16 +106,16 @@ def _detailed(
     this: slice,
     region: np.ndarray | None,
     *,
-    held: bool,
+    everywhere: bool,
 ) -> np.ndarray:
     """One edited `frame` (1, h, w, 3) at the clip's size with what the VAE lost of the clip's `own`.
 
-    `region`: where the edit could act in all keyframes, by latent cells (F, h, w). `held`: no shape changes.
+    `region`: where the edit could act in all keyframes, by latent cells (F, h, w). `everywhere`: as `acted` has it.
     """
     fit, cell = footage.fit, footage.cell
     acted = None if region is None else unpad_frames(region[this].repeat(cell, 1).repeat(cell, 2), fit)
     small, trip = unpad_frames(frame, fit), unpad_frames(rebuilt, fit)
-    small, change = detailed(small, trip, footage.visible[this], cell, acted, held=held)
+    small, change = detailed(small, trip, footage.visible[this], cell, acted, everywhere=everywhere)
     return with_detail(footage.restored(small), footage.restored(rebuilt), own[None], change)
 
 
