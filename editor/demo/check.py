@@ -34,8 +34,8 @@ GOALS: dict[str, tuple[str, float]] = {
     "place": ("at least", 0.95),
     "color": ("at least", 0.90),
     "subject": ("at least", 0.85),
-    "held_out": ("at least", 0.70),
-    "inversion_gap_db": ("at most", 2.0),
+    "held_out": ("at least", 0.98),
+    "inversion_gap_db": ("at most", 1.5),
     "unet_gflop": ("at most", 3.0),
     "subject_error_500": ("at most", 0.21),
 }
