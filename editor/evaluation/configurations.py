@@ -56,9 +56,10 @@ class Configuration:
         if self.how in ("source", "vae", "truth"):
             return {}
         values = EditRequest.from_preset(self.preset, model=model, **self.fields).to_dict()
+        if self.how == "sdedit":
+            return {**{name: values[name] for name in OF_SDEDIT}, "noise": self.noise}
         names = [f.name for f in fields(EditRequest) if f.metadata["advanced"] and f.name not in OF_THE_CLIP]
-        chosen = {name: values[name] for name in names}
-        return {**chosen, "noise": self.noise} if self.how == "sdedit" else chosen
+        return {name: values[name] for name in names}
 
 
 def presets() -> tuple[Configuration, ...]:
@@ -68,6 +69,9 @@ def presets() -> tuple[Configuration, ...]:
 
 OF_THE_CLIP = ("key_fps", "max_frames", "agreement", "window", "size")
 """Options that have no part in editing given frames of the model's own size."""
+
+OF_SDEDIT = ("steps", "guidance_scale", "guidance_stop")
+"""Options that SDEdit uses."""
 
 ALONE = {"frame_attention": "own", "dense_layers": "none"}
 UNHINDERED = {"replace_window": 0.0, "refine_window": 0.0}

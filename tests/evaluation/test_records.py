@@ -246,3 +246,25 @@ def test_what_is_published_of_carried_edits_is_committed():
     )
     said = " ".join((ROOT / "editor/evaluation/README.md").read_text(encoding="utf-8").split())
     assert f"falls from {everyone:.1f} to {few:.1f}, of which the right answer itself has {right:.1f}" in said
+
+
+def test_what_is_published_in_sentences_is_committed():
+    said = " ".join((ROOT / "editor/evaluation/README.md").read_text(encoding="utf-8").split())
+    store = Store(COMMITTED)
+    alone, together = store.read("frame_by_frame"), store.read("balanced")
+    less = {
+        key: 1 - np.mean([together[t].metrics[key] for t in alone]) / np.mean([r.metrics[key] for r in alone.values()])
+        for key in ("temporal_error", "warp_error")
+    }
+    assert (
+        f"takes away {less['temporal_error']:.0%} of temporal and {less['warp_error']:.0%} of warping".replace(
+            "%", " %"
+        )
+        in said
+    )
+    noised = summarise(list(store.read("sdedit").values()))
+    reached = f"reaches {noised['psnr']:.1f} dB, and {noised['unchanged_psnr']:.1f} dB in the part that must stay"
+    assert f"{reached} ({len(store.read('sdedit'))} tasks)" in said
+    other = list(Store(COMMITTED / "seed-7").read("balanced").values())
+    shares = " / ".join(f"{100 * share:.0f}" for share in summarise(other)["identification"].values())
+    assert f"On {len(other)} tasks of another seed (`--task-seed 7`) `balanced` is recognised in {shares} %" in said
