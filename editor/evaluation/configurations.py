@@ -161,7 +161,7 @@ def by_gain(row: Mapping[str, Any]) -> tuple[str, bool, float]:
 
 def read_grid(path: Path = GRID) -> tuple[Configuration, ...]:
     """The configurations of a search: a JSON list of objects with `name`, and where they differ `preset`, `fields`,
-    `first`.
+    and `first`, if only so many tasks are to be measured.
 
     Raises `EditError` for a file that is no such list, two of one name, and fields or values that cannot be used.
     """
@@ -180,6 +180,11 @@ def read_grid(path: Path = GRID) -> tuple[Configuration, ...]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         form = '[{"name": "gentle", "preset": "balanced", "fields": {"guidance_scale": 5}}]'
         raise EditError(f"The grid '{path}' cannot be read ({error}). It must look like {form}.") from error
+    for name, first in ((configuration.name, configuration.first) for configuration in grid):
+        if first is not None and not (isinstance(first, int) and first > 0):
+            raise EditError(
+                f"In the grid '{path}' {name} has first {first!r}. It must be a number of tasks, 1 or more."
+            )
     names = [configuration.name for configuration in grid]
     doubled = sorted({name for name in names if names.count(name) > 1})
     unusable = sorted({name for name in names if not name.replace("-", "").replace("_", "").replace(".", "").isalnum()})

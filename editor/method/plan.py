@@ -85,6 +85,11 @@ class ControlPlan:
         """
         return self.control.reading.brought_in or self.control.reading.only_setting
 
+    @property
+    def is_look(self) -> bool:
+        """Whether the edit reaches the whole picture and leaves its shapes: another look or time."""
+        return self.may_spread and not self.brings_shape
+
 
 def plan_control(source: str, target: str, request: EditRequest, tokenizer: CLIPTokenizer) -> ControlPlan:
     """Compare two prompts, as far as the model sees them.

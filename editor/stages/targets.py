@@ -87,7 +87,7 @@ def finished_frames(
     """
     mask = edited.sampled.masks[index]
     region = None if mask is None or not session.request.keep_detail else mask.cpu().numpy()
-    everywhere = mask is None and not session.plans[index].brings_shape
+    everywhere = session.plans[index].is_look
     for place, own in enumerate(footage.clip.key_frames()):
         this = slice(place, place + 1)
         frame = edited.frames[index][this]

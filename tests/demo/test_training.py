@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from transformers import CLIPTokenizer
 
 from editor.demo.components import make_scheduler, make_text_encoder, make_unet, widen
 from editor.demo.dataset import training_frames, training_masks, training_moments
 from editor.demo.loop import Run, decay
 from editor.demo.model import FOLDER, DemoModel
 from editor.demo.train_lora import neon, train_lora
-from editor.demo.train_unet import PEAK, PEAK_AGAIN, _start, cell_shares, unet_loss
+from editor.demo.train_unet import PEAK, PEAK_AGAIN, _batches, _mark, _start, cell_shares, unet_loss
 from editor.demo.vocabulary import Scene
 from editor.demo.world import render_at
 from editor.diffusion.lora import add_loras
@@ -80,6 +81,23 @@ def test_a_cells_share_is_the_mean_over_its_pixels():
     mask[0, :4, :4] = True
     mask[0, 4, 4] = True
     assert cell_shares(mask).tolist() == [[[1.0, 0.0], [0.0, 0.0625]]]
+
+
+def test_in_each_round_a_frame_comes_as_often_as_it_should():
+    numbers = np.arange(24.0).reshape(24, 1)
+    tokenizer = CLIPTokenizer.from_pretrained(FOLDER / "tokenizer")
+    times = [2] * 8 + [1] * 16  # 32 in a round: two batches
+    batches = _batches(numbers, numbers, torch.zeros(24, 1, 77, dtype=torch.long), times, tokenizer, "cpu", seed=0)
+    seen = torch.cat([next(batches)[0] for _ in range(2)]).flatten().long()
+    assert torch.bincount(seen).tolist() == times
+
+
+def test_other_weights_are_trained_in_another_order():
+    net, other = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+    other.load_state_dict(net.state_dict())
+    assert _mark({"net": net}) == _mark({"net": other})
+    other.weight.data[0, 0] += 0.1 * other.weight.data[0, 0].sign()
+    assert _mark({"net": net}) != _mark({"net": other})
 
 
 def test_the_loss_counts_the_subject_more():

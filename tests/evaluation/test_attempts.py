@@ -101,6 +101,8 @@ def test_the_grid_lists_what_is_searched():
         ('[{"name": "../up", "fields": {}}]', "lists ../up"),
         ('[{"name": "a", "fields": {"no_such_field": 1}}]', "no_such_field"),
         ('[{"name": "a", "fields": {"guidance_scale": 1000}}]', "guidance_scale"),
+        ('[{"name": "a", "fields": {}, "first": 0}]', "first 0"),
+        ('[{"name": "a", "fields": {}, "first": "4"}]', "first '4'"),
     ],
 )
 def test_an_unusable_grid_is_refused_in_words(tmp_path, text, said):

@@ -256,12 +256,8 @@ def test_what_is_published_in_sentences_is_committed():
         key: 1 - np.mean([together[t].metrics[key] for t in alone]) / np.mean([r.metrics[key] for r in alone.values()])
         for key in ("temporal_error", "warp_error")
     }
-    assert (
-        f"takes away {less['temporal_error']:.0%} of temporal and {less['warp_error']:.0%} of warping".replace(
-            "%", " %"
-        )
-        in said
-    )
+    temporal, warping = (f"{100 * part:.0f} %" for part in less.values())
+    assert f"takes away {temporal} of temporal and {warping} of warping error ({len(alone)} tasks)" in said
     noised = summarise(list(store.read("sdedit").values()))
     reached = f"reaches {noised['psnr']:.1f} dB, and {noised['unchanged_psnr']:.1f} dB in the part that must stay"
     assert f"{reached} ({len(store.read('sdedit'))} tasks)" in said

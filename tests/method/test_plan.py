@@ -143,6 +143,21 @@ def test_what_may_reach_the_whole_picture(source, target, found):
 
 
 @pytest.mark.parametrize(
+    ("target", "look"),
+    [
+        ("a red car on the road at sunset", True),
+        ("a red car on the road as a pencil sketch", True),
+        ("a blue car on the road at sunset", True),
+        ("a blue car on the road", False),
+        ("a red car in the snow", False),
+        ("a red fox on the road", False),
+    ],
+)
+def test_a_look_reaches_everything_and_leaves_its_shapes(target, look):
+    assert plan("a red car on the road", target).is_look is look
+
+
+@pytest.mark.parametrize(
     ("source", "target", "kept"),
     [
         ("a red car on the road", "a red car in the snow", "car"),
