@@ -76,6 +76,8 @@ FAINT, PLAIN = 3.0, 8.0
 from the second on it is an edit."""
 OUTSIDE, INSIDE = 0.3, 0.7
 """What a matte by the clip's colours says: up to the first it is beside the edit, from the second on within it."""
+BELIEVED = 0.4
+"""Share of the map's variance from which on a matte that explains it is believed wholly."""
 WEAK, STRONG = 0.25, 0.5
 """Shares of the difference nearby: up to the first a place is beside the edit, from the second on it is within."""
 MATTE_REACH = 4
@@ -96,7 +98,7 @@ def acted(edited: np.ndarray, rebuilt: np.ndarray, cell: int, everywhere: bool =
     matrices, offset, explained, variance = _color_fit(255 * counts[:, None], trip, MATTE_REACH * cell)
     matte = (_through(matrices, trip) + offset)[:, 0] / 255
     halo = 1 - ((matte - OUTSIDE) / (INSIDE - OUTSIDE)).clamp(0, 1)
-    counts = counts * (1 - halo * (explained / (variance + NOISE)).clamp(0, 1))
+    counts = counts * (1 - halo * (explained / (variance + NOISE) / BELIEVED).clamp(0, 1))
     return counts if everywhere else counts * ((_share_of_nearby(levels, cell) - WEAK) / (STRONG - WEAK)).clamp(0, 1)
 
 
@@ -143,14 +145,16 @@ def detailed(
     region: np.ndarray | None = None,
     *,
     everywhere: bool = False,
+    new_shapes: bool = False,
 ) -> tuple[np.ndarray, torch.Tensor]:
     """The edited frames, steadied, and what becomes of lost detail: (F, 3, 3, h, w). As `left_alone` and `acted`.
 
     Around every pixel the edit is fitted by a linear function of the clip's round trip, as in the guided filter (He et
     al. 2010, ECCV, section 3.4). Where colours changed and shapes did not, it explains nearly all of the edit's
     variance; where another thing was drawn, next to nothing. Where the edit left the clip alone, lost detail comes back
-    as it is, elsewhere through the matrices of that function, by the part it explains. And what a nearly certain fit
-    leaves unexplained is the model's blur and noise: it goes, as do faint differences and halos.
+    as it is, elsewhere through the matrices of that function, by the part it explains; but never so under `new_shapes`,
+    since the outlines of what was there would show. And what a nearly certain fit leaves unexplained is the model's
+    blur and noise: it goes, as do faint differences and halos.
     """
     trip, frames, own = _channels_first(rebuilt), _channels_first(edited), torch.eye(3).view(1, 3, 3, 1, 1)
     counts = acted(edited, rebuilt, cell, everywhere)
@@ -160,7 +164,9 @@ def detailed(
     part = ((explained + NOISE) / (variance + NOISE)).clamp(0, 1)[:, None]
     gives_way = (1 - share) * part**CERTAINTY
     steadied = frames + gives_way * (_through(matrices, trip) + offset - frames)
-    change = share[:, None] * own + ((1 - share) * part)[:, None] * matrices
+    change = share[:, None] * own
+    if not new_shapes:
+        change = change + ((1 - share) * part)[:, None] * matrices
     return steadied.permute(0, 2, 3, 1).round().clamp(0, 255).byte().numpy(), change
 
 

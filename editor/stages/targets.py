@@ -12,7 +12,7 @@ from editor.events import Preview, Stage
 from editor.media import psnr
 from editor.method.branches import has_spatial_loss
 from editor.method.denoiser import OnStep, unheard
-from editor.method.plan import plan_control
+from editor.method.plan import ControlPlan, plan_control
 from editor.method.sampling import Sampled, sample_edit
 from editor.method.spatial import SpatialLoss, detailed, with_detail
 from editor.method.windows import plan_windows
@@ -83,16 +83,16 @@ def finished_frames(
     """The clip's keyframes and those of target `index`, at the clip's own size, uint8 (H, W, 3), pair by pair.
 
     Where it was asked for, edited ones have the clip's own detail, as far as its shapes are still there, and lose
-    what is too faint for an edit or a halo.
+    halos and what is too faint for an edit.
     """
     mask = edited.sampled.masks[index]
     region = None if mask is None or not session.request.keep_detail else mask.cpu().numpy()
-    everywhere = session.plans[index].is_look
+    plan = session.plans[index]
     for place, own in enumerate(footage.clip.key_frames()):
         this = slice(place, place + 1)
         frame = edited.frames[index][this]
         if session.request.keep_detail:
-            frame = _detailed(footage, frame, edited.source.rebuilt[this], own, this, region, everywhere=everywhere)
+            frame = _detailed(footage, frame, edited.source.rebuilt[this], own, this, region, plan)
         else:
             frame = footage.restored(frame)
         yield own, frame[0]
@@ -105,17 +105,17 @@ def _detailed(
     own: np.ndarray,
     this: slice,
     region: np.ndarray | None,
-    *,
-    everywhere: bool,
+    plan: ControlPlan,
 ) -> np.ndarray:
     """One edited `frame` (1, h, w, 3) at the clip's size with what the VAE lost of the clip's `own`.
 
-    `region`: where the edit could act in all keyframes, by latent cells (F, h, w). `everywhere`: as `acted` has it.
+    `region`: where the edit could act in all keyframes, by latent cells (F, h, w).
     """
     fit, cell = footage.fit, footage.cell
     acted = None if region is None else unpad_frames(region[this].repeat(cell, 1).repeat(cell, 2), fit)
     small, trip = unpad_frames(frame, fit), unpad_frames(rebuilt, fit)
-    small, change = detailed(small, trip, footage.visible[this], cell, acted, everywhere=everywhere)
+    kind = {"everywhere": plan.is_look, "new_shapes": plan.brings_shape}
+    small, change = detailed(small, trip, footage.visible[this], cell, acted, **kind)
     return with_detail(footage.restored(small), footage.restored(rebuilt), own[None], change)
 
 

@@ -148,6 +148,15 @@ def test_where_colours_changed_and_shapes_did_not_the_detail_comes_in_the_new_co
     assert error(with_detail(steadied, rebuilt, clip, change), wanted) < 0.1 * error(edited, wanted)
 
 
+def test_of_what_a_new_shape_replaced_no_detail_comes_back():
+    rebuilt = drawn(1) // 2 + np.uint8(60)
+    clip, edited = rebuilt + np.uint8(6), recolored(rebuilt)
+    edited[:, :, 16:] = rebuilt[:, :, 16:]
+    change = detailed(edited, rebuilt, clip, 4, WHOLE, new_shapes=True)[1]
+    assert change[..., :10].abs().max() < 0.05, "redrawn"
+    assert torch.allclose(change[..., 22:], torch.eye(3).view(1, 3, 3, 1, 1)), "left alone"
+
+
 def test_what_the_model_blurs_in_colours_that_fit_the_clip_is_put_right():
     clip = drawn(1)
     noise = np.random.default_rng(3).integers(-8, 9, SHAPE).astype(np.int16)
