@@ -75,7 +75,8 @@ class EditRequest:
     max_frames: int = option(MOST, "Maximum number of keyframes to edit.", low=1, high=MOST)
     agreement: int = option(
         1,
-        "How many keyframes before and after a keyframe its edit is averaged with, along the clip's motion.",
+        "How many keyframes before and after a keyframe its edit is averaged with, along the clip's motion; with 0, "
+        "edits are not fitted to the colours of the frames they are carried to, either.",
         low=0,
         high=4,
     )

@@ -116,7 +116,7 @@ def _spread(clip: np.ndarray, edit: np.ndarray, places: Sequence[int], agreement
     return {
         "held": edit[last],
         "carried": np.stack([c.frame for c in carried(clip, keyframes, changes)]),
-        "agreed": np.stack([c.frame for c in carried(clip, keyframes, agreed(changes, agreement))]),
+        "agreed": np.stack([c.frame for c in carried(clip, keyframes, agreed(changes, agreement), fit=True)]),
     }
 
 

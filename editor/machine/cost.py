@@ -170,7 +170,7 @@ def carrying_cost(say: Callable[[str], None], frames: int = 25) -> dict[str, flo
     cv2.setNumThreads(1)
     try:
         began = time.process_time()
-        between = sum(not c.keyframe for c in carried(pictures, keyframes, agreed(changes, 1)))
+        between = sum(not c.keyframe for c in carried(pictures, keyframes, agreed(changes, 1), fit=True))
         carrying = (time.process_time() - began) / between
     finally:
         cv2.setNumThreads(threads)

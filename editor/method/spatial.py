@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 from editor.method.branches import BACKWARD
+from editor.motion.fit import CERTAINTY, NOISE, color_fit
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,6 @@ class SpatialLoss:
 
 LEAST = 1.0
 """Levels of 255 that the autoencoder loses everywhere, if only by rounding; what differs by less is no edit."""
-NOISE = 3.0
-"""Variance in squared levels of 255 by which a fit of colours is damped."""
 FAINT, PLAIN = 3.0, 8.0
 """Levels of 255 by which an edit differs from the clip's round trip: up to the first it is the model's error and goes,
 from the second on it is an edit."""
@@ -133,8 +132,6 @@ def left_alone(
 
 REACH = 2
 """Radius, in latent cells, of the square in which colours are fitted."""
-CERTAINTY = 8
-"""Power of what a fit explains, by which the edit gives way to its fit: 0.95 is worth two thirds, 0.75 a tenth."""
 
 
 def detailed(
@@ -173,25 +170,14 @@ def detailed(
 def _color_fit(
     edited: torch.Tensor, rebuilt: torch.Tensor, radius: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The fit of `edited` (F, C, h, w) by colours `rebuilt` (F, 3, h, w) around every pixel.
+    """`color_fit` of `edited` (F, C, h, w) by colours `rebuilt` (F, 3, h, w), frame by frame.
 
-    Matrices (F, C, 3, h, w) and offset (F, C, h, w) are means over the fits that reach a pixel. The variance that the
-    fit explains and the whole of it are (F, h, w).
+    Matrices (F, C, 3, h, w), offset (F, C, h, w), what the fit explains of the variance and all of it, (F, h, w).
     """
-    count, channels, height, width = edited.shape
-    both, own = edited[:, :, None] * rebuilt[:, None], rebuilt[:, :, None] * rebuilt[:, None]
-    stack = (edited, rebuilt, both.flatten(1, 2), own.flatten(1, 2), edited.square())
-    mean, trip, both, own, squares = (_around(values, radius) for values in stack)  # in turn, to save memory
-    both = both.view(count, channels, 3, height, width) - mean[:, :, None] * trip[:, None]
-    own = own.view(count, 3, 3, height, width) - trip[:, :, None] * trip[:, None]
-    both, own = both.permute(0, 3, 4, 1, 2), own.permute(0, 3, 4, 1, 2)
-    fit = torch.linalg.solve(own + NOISE * torch.eye(3), both, left=False)
-    explained = (2 * fit * both - fit * (fit @ own)).sum((-2, -1))
-    variance = (squares - mean.square()).sum(1)
-    matrices = fit.permute(0, 3, 4, 1, 2)
-    offset = _around(mean - _through(matrices, trip), radius)
-    matrices = _around(matrices.flatten(1, 2), radius).view(count, channels, 3, height, width)
-    return matrices, offset, explained, variance
+    pairs = zip(*(x.permute(0, 2, 3, 1).numpy() for x in (edited, rebuilt)), strict=True)
+    fits = zip(*(color_fit(*pair, radius) for pair in pairs), strict=True)
+    matrices, offset, explained, variance = (torch.from_numpy(np.stack(part)) for part in fits)
+    return matrices.permute(0, 3, 4, 1, 2), offset.permute(0, 3, 1, 2), explained, variance
 
 
 def _through(matrices: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 What is carried is the difference edit minus clip, so that every frame keeps its own detail, grain and motion. At a
 keyframe it is averaged before with what its neighbours changed: flicker of the edit averages out, motion of the clip
-stays. No model is involved.
+stays. In the end it is fitted to the colours of the frame that it reached. No model is involved.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from editor.motion.fit import fitted
 from editor.motion.flow import FOLLOWED, match, reduced
 from editor.motion.keyframes import Keyframes
 
@@ -43,11 +44,14 @@ class Carried:
     keyframe: bool
 
 
-def carried(frames: Iterable[np.ndarray], keyframes: Keyframes, changes: Iterable[Change]) -> Iterator[Carried]:
+def carried(
+    frames: Iterable[np.ndarray], keyframes: Keyframes, changes: Iterable[Change], *, fit: bool = False
+) -> Iterator[Carried]:
     """All `frames` of a clip, uint8 (H, W, 3), edited, in order; `changes` are those of its keyframes, in order.
 
-    Held at a time are one frame and the changes at two keyframes, however far these are apart. Raises `ValueError`
-    where frames or changes run out.
+    With `fit` the change of every frame, between keyframes and at them, is `fitted` to the frame's own colours. Held at
+    a time are one frame and the changes at two keyframes, however far these are apart. Raises `ValueError` where frames
+    or changes run out.
     """
     incoming, coming = iter(frames), iter(changes)
     before: tuple[int, Change] | None = None
@@ -62,15 +66,16 @@ def carried(frames: Iterable[np.ndarray], keyframes: Keyframes, changes: Iterabl
             frame = next(incoming, None)
             if frame is None:
                 raise ValueError(f"frames or changes end before keyframe {index}")
-            if place == index:
-                yield Carried(frame, added(frame, after.difference), 0.0, True)
-            else:
-                yield _between(frame, before[1], after, (place - reached, index - place))
+            change, lost = after.difference, 0.0
+            if place != index:
+                change, lost = _between(frame, before[1], after, (place - reached, index - place))
+            edited = added(frame, fitted(change, frame) if fit else change)
+            yield Carried(frame, edited, lost, place == index)
         before = (index, after)
 
 
-def _between(frame: np.ndarray, before: Change, after: Change, distances: tuple[int, int]) -> Carried:
-    """A frame between two keyframes, at these `distances` from them, in frames."""
+def _between(frame: np.ndarray, before: Change, after: Change, distances: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """What changes in a frame between two keyframes, at these `distances` from them, in frames; and what was lost."""
     here = reduced(frame)
     matches = [match(here, change.frame) for change in (before, after)]
     sure = [m.confidence for m in matches]
@@ -78,7 +83,7 @@ def _between(frame: np.ndarray, before: Change, after: Change, distances: tuple[
     share = cv2.resize(weights[0] / (weights[0] + weights[1]), frame.shape[1::-1])
     moved = [m.warped(change.difference) for m, change in zip(matches, (before, after), strict=True)]
     lost = float((np.maximum(*sure) < FOLLOWED).mean())
-    return Carried(frame, added(frame, cv2.blendLinear(*moved, share, 1 - share)), lost, False)
+    return cv2.blendLinear(*moved, share, 1 - share), lost
 
 
 def added(frame: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -114,13 +119,13 @@ def agreed(changes: Iterable[Change], radius: int) -> Iterator[Change]:
 
 def _mean(held: Sequence[Change], centre: int) -> np.ndarray:
     """The difference at `centre`, averaged with all others of its shot in `held`."""
-    shot, here, own = held[centre]
-    total, weight = own.copy(), np.ones((*own.shape[:2], 1), np.float32)
+    shot, here, mean = held[centre]
+    weight = np.ones(here.shape[:2], np.float32)
     for i, change in enumerate(held):
         if i == centre or change.shot != shot:
             continue
         found = match(here, change.frame)
-        share = cv2.resize(found.confidence, own.shape[1::-1])[..., None]
-        total += share * found.warped(change.difference)
-        weight += share
-    return total / weight
+        weight += found.confidence
+        share = cv2.resize(found.confidence / weight, mean.shape[1::-1])
+        mean = cv2.blendLinear(mean, found.warped(change.difference), 1 - share, share)
+    return mean

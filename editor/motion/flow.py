@@ -6,7 +6,7 @@ is wrong. Measures are those of Sundaram et al. (ECCV 2010) with soft instead of
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -16,6 +16,9 @@ SIDE = 512
 
 RETURN_PIXELS = 2.0
 """There and back, a pixel that was followed comes home to within about this distance, in pixels of the flow."""
+
+MEAN = np.full((1, 3), 1 / 3, np.float32)
+"""What makes of three channels their mean."""
 
 COLOUR_LEVELS = 20.0
 """What was followed differs in colour by about this many levels of 255, mean of the channels."""
@@ -54,8 +57,8 @@ class Match:
         height, width = self.flow.shape[:2]
         home = self.flow + _sampled(self.back, places)
         strayed = np.einsum("hwc,hwc->hw", home, home) / RETURN_PIXELS**2
-        colour = cv2.absdiff(_sampled(self.there, places), self.here).mean(axis=-1, dtype=np.float32)
-        colour = cv2.blur(colour, (3, 3)) / COLOUR_LEVELS
+        colour = cv2.absdiff(_sampled(self.there, places), self.here).astype(np.float32)
+        colour = cv2.blur(cv2.transform(colour, MEAN), (3, 3)) / COLOUR_LEVELS
         x, y = places[..., 0], places[..., 1]
         inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
         return np.exp(-strayed - colour**2) * inside
@@ -64,10 +67,11 @@ class Match:
         """A picture (H, W, ...) laid over `there`, of any size and its proportions, moved to lie over `here`."""
         height, width = picture.shape[:2]
         h, w = self.flow.shape[:2]
-        flow = self.flow
-        if (h, w) != (height, width):
-            flow = cv2.resize(flow, (width, height)) * np.float32((width / w, height / h))
-        return _sampled(picture, _places(flow))
+        if (h, w) == (height, width):
+            return _sampled(picture, _places(self.flow))
+        flow = cv2.resize(self.flow, (width, height))
+        flow *= np.float32((width / w, height / h))
+        return _sampled(picture, _places(flow, out=flow))
 
 
 def match(here: np.ndarray, there: np.ndarray, *, quick: bool = False) -> Match:
@@ -84,11 +88,16 @@ def match(here: np.ndarray, there: np.ndarray, *, quick: bool = False) -> Match:
     return Match(here, there, cv2.DISOpticalFlow_create(preset).calc(grey, other, None), back)
 
 
-def _places(flow: np.ndarray) -> np.ndarray:
+def _places(flow: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Where each pixel goes, float32 (h, w, 2) as x, y."""
-    height, width = flow.shape[:2]
+    return np.add(flow, _grid(*flow.shape[:2]), out=out)
+
+
+@lru_cache(maxsize=2)
+def _grid(height: int, width: int) -> np.ndarray:
+    """Where each pixel is, as `_places`; the sizes of a clip's frames and of its reduced ones are kept."""
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
-    return flow + np.dstack(np.meshgrid(x, y))
+    return np.dstack(np.meshgrid(x, y))
 
 
 def _sampled(picture: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -22,7 +22,8 @@ def full_rate(session: Session, footage: Footage, edited: Edited, index: int) ->
     clip = footage.clip
     pairs = zip(clip.keyframes.shots, finished_frames(session, footage, edited, index), strict=True)
     changes = (Change(shot, own, difference(edit, own)) for shot, (own, edit) in pairs)
-    frames = carried(clip.every_frame(), clip.keyframes, agreed(changes, session.request.agreement))
+    agreement = session.request.agreement
+    frames = carried(clip.every_frame(), clip.keyframes, agreed(changes, agreement), fit=agreement > 0)
     safety = session.models.safety
     return frames if safety is None else passed(frames, safety, clip.count, session.notes)
 

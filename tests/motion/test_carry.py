@@ -111,7 +111,7 @@ def test_agreement_stays_within_a_shot():
     clip = np.repeat(texture(1).astype(np.uint8)[None], 4, axis=0)
     levels = np.float32([10, 10, 90, 90])[:, None, None, None] * np.ones(clip.shape, np.float32)
     given = [Change(shot, c, d) for shot, c, d in zip([0, 0, 1, 1], clip, levels, strict=True)]
-    assert [float(c.difference.mean()) for c in agreed(given, radius=2)] == pytest.approx([10, 10, 90, 90])
+    assert [float(c.difference.mean()) for c in agreed(given, radius=2)] == pytest.approx([10, 10, 90, 90], abs=0.01)
 
 
 def test_a_keyframe_sees_its_neighbours_up_to_the_radius():
@@ -189,3 +189,15 @@ def test_the_figures_of_the_design(clip):
     for name, least in zip(FILTERS, FIGURES[clip], strict=True):
         found = [between(frames, name, stride)[0] for stride in (3, 6)]
         assert all(np.greater(found, least)), (name, found)
+
+
+def test_the_change_of_every_frame_is_fitted_to_it_when_asked_for():
+    clip = sliding(3)
+    given = [
+        change._replace(difference=cv2.blur(change.difference, (2, 2)))  # half a pixel beside its place
+        for change in changes(clip[[0, 2]], inverted_red(clip[[0, 2]]), [0, 0])
+    ]
+    keyframes = Keyframes((0, 2), (0, 0), 3)
+    plain, fit = ([c.frame for c in carried(clip, keyframes, given, fit=asked)] for asked in (False, True))
+    for frame, beside, wanted in zip(fit, plain, inverted_red(clip), strict=True):
+        assert np.abs(frame - wanted.astype(float)).mean() < 0.8 * np.abs(beside - wanted.astype(float)).mean()
