@@ -75,8 +75,8 @@ class EditRequest:
     max_frames: int = option(MOST, "Maximum number of keyframes to edit.", low=1, high=MOST)
     agreement: int = option(
         1,
-        "How many keyframes before and after a keyframe its edit is averaged with, along the clip's motion; with 0, "
-        "edits are not fitted to the colours of the frames they are carried to, either.",
+        "How many keyframes before and after a keyframe its edit is averaged with, along the clip's motion. Above 0 "
+        "the edit of every frame is also fitted to that frame's own colours.",
         low=0,
         high=4,
     )

@@ -18,6 +18,7 @@ from editor.method.branches import planned_evaluations
 from editor.method.plan import plan_control
 from editor.pipeline import edit_frames
 from editor.settings import Settings
+from editor.stages import targets
 from editor.stages.cache import InversionCache, LevelFile
 from editor.stages.footage import read_footage
 from editor.stages.meter import Memory
@@ -102,6 +103,19 @@ def test_agreement_is_an_option(models, tmp_path):
     )
     assert np.abs(together - alone).mean() > 1  # random weights edit every frame in another way
     assert np.abs(np.diff(together, axis=0)).mean() < np.abs(np.diff(alone, axis=0)).mean()
+
+
+def test_a_new_thing_and_a_new_look_are_finished_as_such(models, clip, tmp_path, monkeypatch):
+    asked_for, known = [], targets.detailed
+
+    def heard(*arguments, everywhere, new_shapes):
+        asked_for.append((everywhere, new_shapes))
+        return known(*arguments, everywhere=everywhere, new_shapes=new_shapes)
+
+    monkeypatch.setattr(targets, "detailed", heard)
+    wanted = TARGET, "a red dinosaur on the road", "a red car on the road at sunset", "a red car in the snow"
+    edit(clip, asked(targets=wanted, steps=1, max_frames=1), models, tmp_path, previews=False)
+    assert asked_for == [(False, False), (False, True), (True, False), (False, True)]
 
 
 def test_where_words_were_looked_for_is_a_small_picture_if_asked_for(models, tmp_path):

@@ -11,12 +11,12 @@ from editor.diffusion.models import Models
 from editor.evaluation.attempts import drawn_footage, edited_drawn
 from editor.evaluation.configurations import Configuration
 from editor.evaluation.metrics import temporal_error, warp_error
-from editor.evaluation.records import rounded
+from editor.evaluation.records import MEANING, rounded
 from editor.evaluation.tasks import Drawn, Task, by_clip, draw
 from editor.events import ignore
 from editor.media import psnr
 from editor.method.branches import planned_evaluations
-from editor.motion import Change, Keyframes, agreed, carried, difference
+from editor.motion import Change, Keyframes, carried, difference, spread
 from editor.request import EditRequest
 from editor.stages.cache import InversionCache
 from editor.stages.session import Session
@@ -62,7 +62,7 @@ def made_of(preset: str, model: str, revision: str) -> dict[str, Any]:
     """What decides the rows, beside the tasks."""
     agreement = EditRequest.from_preset(preset, model=model).agreement
     settings = Configuration(preset, "", preset=preset).settings(model)
-    return rounded({"revision": revision, "frames": FRAMES, "agreement": agreement, **settings})
+    return rounded({"revision": revision, "meaning": MEANING, "frames": FRAMES, "agreement": agreement, **settings})
 
 
 def compared(
@@ -116,7 +116,7 @@ def _spread(clip: np.ndarray, edit: np.ndarray, places: Sequence[int], agreement
     return {
         "held": edit[last],
         "carried": np.stack([c.frame for c in carried(clip, keyframes, changes)]),
-        "agreed": np.stack([c.frame for c in carried(clip, keyframes, agreed(changes, agreement), fit=True)]),
+        "agreed": np.stack([c.frame for c in spread(clip, keyframes, changes, agreement)]),
     }
 
 

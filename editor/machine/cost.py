@@ -32,7 +32,7 @@ from editor.method.inversion import Trajectory, invert
 from editor.method.plan import ControlPlan, plan_control
 from editor.method.sampling import Conditioning, sample_edit
 from editor.method.schedule import Schedule
-from editor.motion import Change, Keyframes, agreed, carried, difference
+from editor.motion import Change, Keyframes, difference, spread
 from editor.pipeline import edit
 from editor.request import EditRequest
 from editor.settings import ROOT, Settings
@@ -156,7 +156,7 @@ def length_ratios(say: Callable[[str], None]) -> dict[str, float]:
 
 def carrying_cost(say: Callable[[str], None], frames: int = 25) -> dict[str, float]:
     """`seconds`: of one core, to carry an edit to one frame of 1280 x 720 from keyframes at every 4th, which agree
-    first; `ratio`: that over the processor time of decoding one.
+    first, and to fit it to the frame's colours; `ratio`: that over the processor time of decoding one.
     """
     say(f"carrying an edit over {frames} frames of 1280 x 720")
     with TemporaryDirectory() as folder:
@@ -170,7 +170,7 @@ def carrying_cost(say: Callable[[str], None], frames: int = 25) -> dict[str, flo
     cv2.setNumThreads(1)
     try:
         began = time.process_time()
-        between = sum(not c.keyframe for c in carried(pictures, keyframes, agreed(changes, 1), fit=True))
+        between = sum(not c.keyframe for c in spread(pictures, keyframes, changes, 1))
         carrying = (time.process_time() - began) / between
     finally:
         cv2.setNumThreads(threads)

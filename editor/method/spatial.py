@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 from editor.method.branches import BACKWARD
-from editor.motion.fit import CERTAINTY, NOISE, color_fit
+from editor.motion.fit import CERTAINTY, NOISE, color_fit, explained_share
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ from the second on it is an edit."""
 OUTSIDE, INSIDE = 0.3, 0.7
 """What a matte by the clip's colours says: up to the first it is beside the edit, from the second on within it."""
 BELIEVED = 0.4
-"""Share of the map's variance from which on a matte that explains it is believed wholly."""
+"""A matte that explains this share of the map's variance, or more, is believed wholly."""
 WEAK, STRONG = 0.25, 0.5
 """Shares of the difference nearby: up to the first a place is beside the edit, from the second on it is within."""
 MATTE_REACH = 4
@@ -149,16 +149,16 @@ def detailed(
     Around every pixel the edit is fitted by a linear function of the clip's round trip, as in the guided filter (He et
     al. 2010, ECCV, section 3.4). Where colours changed and shapes did not, it explains nearly all of the edit's
     variance; where another thing was drawn, next to nothing. Where the edit left the clip alone, lost detail comes back
-    as it is, elsewhere through the matrices of that function, by the part it explains; but never so under `new_shapes`,
-    since the outlines of what was there would show. And what a nearly certain fit leaves unexplained is the model's
-    blur and noise: it goes, as do faint differences and halos.
+    as it is. Elsewhere it comes through the matrices of that function, by the part it explains, but not at all under
+    `new_shapes`, since the outlines of what was there would show. And what a nearly certain fit leaves unexplained is
+    the model's blur and noise: it goes, as do faint differences and halos.
     """
     trip, frames, own = _channels_first(rebuilt), _channels_first(edited), torch.eye(3).view(1, 3, 3, 1, 1)
     counts = acted(edited, rebuilt, cell, everywhere)
     frames = trip + counts[:, None] * (frames - trip)
     share = left_alone(edited, rebuilt, clip, cell, counts, region)[:, None]
     matrices, offset, explained, variance = _color_fit(frames, trip, REACH * cell)
-    part = ((explained + NOISE) / (variance + NOISE)).clamp(0, 1)[:, None]
+    part = explained_share(explained, variance)[:, None]
     gives_way = (1 - share) * part**CERTAINTY
     steadied = frames + gives_way * (_through(matrices, trip) + offset - frames)
     change = share[:, None] * own
@@ -172,7 +172,8 @@ def _color_fit(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """`color_fit` of `edited` (F, C, h, w) by colours `rebuilt` (F, 3, h, w), frame by frame.
 
-    Matrices (F, C, 3, h, w), offset (F, C, h, w), what the fit explains of the variance and all of it, (F, h, w).
+    Returns matrices (F, C, 3, h, w), offset (F, C, h, w), how much of the variance the fit explains, and the whole of
+    it, both (F, h, w).
     """
     pairs = zip(*(x.permute(0, 2, 3, 1).numpy() for x in (edited, rebuilt)), strict=True)
     fits = zip(*(color_fit(*pair, radius) for pair in pairs), strict=True)

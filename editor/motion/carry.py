@@ -2,7 +2,7 @@
 
 What is carried is the difference edit minus clip, so that every frame keeps its own detail, grain and motion. At a
 keyframe it is averaged before with what its neighbours changed: flicker of the edit averages out, motion of the clip
-stays. In the end it is fitted to the colours of the frame that it reached. No model is involved.
+stays. Then a change is fitted to the colours of the frame that it reached. No model is involved.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,12 +44,19 @@ class Carried:
     keyframe: bool
 
 
+def spread(
+    frames: Iterable[np.ndarray], keyframes: Keyframes, changes: Iterable[Change], agreement: int
+) -> Iterator[Carried]:
+    """`carried`, after keyframes have `agreed` with `agreement` neighbours; with none, changes stay as they come."""
+    return carried(frames, keyframes, agreed(changes, agreement), to_colors=agreement > 0)
+
+
 def carried(
-    frames: Iterable[np.ndarray], keyframes: Keyframes, changes: Iterable[Change], *, fit: bool = False
+    frames: Iterable[np.ndarray], keyframes: Keyframes, changes: Iterable[Change], *, to_colors: bool = False
 ) -> Iterator[Carried]:
     """All `frames` of a clip, uint8 (H, W, 3), edited, in order; `changes` are those of its keyframes, in order.
 
-    With `fit` the change of every frame, between keyframes and at them, is `fitted` to the frame's own colours. Held at
+    With `to_colors` the change of every frame, of keyframes too, is `fitted` to the frame's own colours. Held at
     a time are one frame and the changes at two keyframes, however far these are apart. Raises `ValueError` where frames
     or changes run out.
     """
@@ -69,13 +76,14 @@ def carried(
             change, lost = after.difference, 0.0
             if place != index:
                 change, lost = _between(frame, before[1], after, (place - reached, index - place))
-            edited = added(frame, fitted(change, frame) if fit else change)
+            edited = added(frame, fitted(change, frame) if to_colors else change)
             yield Carried(frame, edited, lost, place == index)
         before = (index, after)
 
 
 def _between(frame: np.ndarray, before: Change, after: Change, distances: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """What changes in a frame between two keyframes, at these `distances` from them, in frames; and what was lost."""
+    """What changes in a frame between two keyframes, at these `distances` from them, in frames; and the
+    share of its pixels that were followed to neither."""
     here = reduced(frame)
     matches = [match(here, change.frame) for change in (before, after)]
     sure = [m.confidence for m in matches]
@@ -120,12 +128,13 @@ def agreed(changes: Iterable[Change], radius: int) -> Iterator[Change]:
 def _mean(held: Sequence[Change], centre: int) -> np.ndarray:
     """The difference at `centre`, averaged with all others of its shot in `held`."""
     shot, here, mean = held[centre]
-    weight = np.ones(here.shape[:2], np.float32)
+    size, weight = mean.shape[1::-1], np.ones(mean.shape[:2], np.float32)
     for i, change in enumerate(held):
         if i == centre or change.shot != shot:
             continue
         found = match(here, change.frame)
-        weight += found.confidence
-        share = cv2.resize(found.confidence / weight, mean.shape[1::-1])
+        sure = cv2.resize(found.confidence, size)
+        weight += sure
+        share = sure / weight  # blendLinear divides by the sum of both shares and 0.00001
         mean = cv2.blendLinear(mean, found.warped(change.difference), 1 - share, share)
     return mean

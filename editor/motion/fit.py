@@ -1,15 +1,17 @@
 """How the colours of a clip explain what an edit changes: a linear function of them around every pixel.
 
-It is the fit of the guided filter (He et al. 2010, ECCV). What it explains follows the clip's own edges, and neither
-flickers nor leaks beyond them; another thing, which it cannot explain, is left as it is.
+It is the fit of the guided filter (He et al. 2010, ECCV). What it explains keeps to the clip's own edges; the less it
+explains, the more of a change stays as it is.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 
-from editor.motion.flow import MEAN, reduced
+from editor.motion.flow import CHANNEL_MEAN
+
+Array = TypeVar("Array")
 
 NOISE = 3.0
 """Variance in squared levels of 255 by which a fit of colours is damped."""
@@ -18,14 +20,16 @@ CERTAINTY = 8
 """Power of the share of the variance that a fit explains, by which it is believed: 0.95 is worth two thirds, 0.75 a
 tenth."""
 
-SIDE = 128
-"""Longer side, in pixels, of the reduced frames that fits are made on (He and Sun 2015, arXiv 1505.00996)."""
+FIT_SIDE = 128
+"""Longer side, in pixels, of what changes are fitted on: single pixels of a larger frame (He and Sun 2015, arXiv
+1505.00996), not means, which would hide its grain from the fit, so that the fit would amplify it."""
 
-REACH = 1 / 24
-"""Radius of the square in which colours are fitted, of the longer side."""
+FIT_REACH = 1 / 24
+"""Radius of the square in which a change is fitted, as a share of the longer side; two pixels at least, since four
+numbers are fitted."""
 
-FAINT, PLAIN = 1.0, 4.0
-"""Levels of 255: a change below the first is left alone, from the second on it is fitted."""
+FITTED_FROM, FITTED_WHOLLY = 1.0, 4.0
+"""Levels of 255: a change up to the first is left alone, from the second on it is fitted as far as it is explained."""
 
 
 class ColorFit(NamedTuple):
@@ -39,34 +43,44 @@ class ColorFit(NamedTuple):
     explained: np.ndarray
     variance: np.ndarray
 
-    @property
-    def share(self) -> np.ndarray:
-        """What share of the variance is explained, (h, w) in 0 to 1; all of it where there is none."""
-        return ((self.explained + NOISE) / (self.variance + NOISE)).clip(0, 1)
+
+def explained_share(explained: Array, variance: Array) -> Array:
+    """What share of the variance a fit explains, in 0 to 1; all of it where there is none. Arrays of any kind."""
+    return ((explained + NOISE) / (variance + NOISE)).clip(0, 1)
 
 
 def fitted(change: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """A `change` of a frame, both (H, W, 3), by what the frame's colours explain of it, as far as they do; float32.
+    """The change of a frame, replaced by what the frame's colours explain of it, as far as they explain it.
 
-    The fit is made on reduced frames and applied to the frame as it is, so its edges are as sharp as the frame's.
+    `change` is float32 (H, W, 3), in levels of 255, as is the result; `frame` is uint8 (H, W, 3). The fit is made on
+    fewer pixels and applied to all of them, so its edges are as sharp as the frame's.
     """
-    coarse, size = reduced(change, SIDE), frame.shape[1::-1]
-    fit = color_fit(coarse, reduced(frame, SIDE), max(1, round(REACH * max(coarse.shape))))
-    levels = cv2.blur(cv2.transform(np.abs(coarse), MEAN), (3, 3))
-    sure = fit.share**CERTAINTY * ((levels - FAINT) / (PLAIN - FAINT)).clip(0, 1)
+    coarse, size = _sampled(change), frame.shape[1::-1]
+    fit = color_fit(coarse, _sampled(frame), max(2, round(FIT_REACH * max(coarse.shape[:2]))))
+    levels = cv2.blur(cv2.transform(np.abs(coarse), CHANNEL_MEAN), (3, 3))
+    sure = explained_share(fit.explained, fit.variance) ** CERTAINTY
+    sure = sure * ((levels - FITTED_FROM) / (FITTED_WHOLLY - FITTED_FROM)).clip(0, 1)
     rest, colors = cv2.resize(1 - sure, size), [plane.astype(np.float32) for plane in cv2.split(frame)]
-    planes = []
-    for channel, own in enumerate(cv2.split(change)):
+    result = np.empty_like(change)
+    for channel in range(3):
         plane = cv2.resize(sure * fit.offset[..., channel], size)
-        cv2.accumulateProduct(rest, own, plane)
+        plane = cv2.accumulateProduct(rest, cv2.extractChannel(change, channel), plane)
         for i, color in enumerate(colors):
-            cv2.accumulateProduct(color, cv2.resize(sure * fit.matrices[..., channel, i], size), plane)
-        planes.append(plane)
-    return cv2.merge(planes)
+            plane = cv2.accumulateProduct(color, cv2.resize(sure * fit.matrices[..., channel, i], size), plane)
+        result[..., channel] = plane
+    return result
+
+
+def _sampled(picture: np.ndarray) -> np.ndarray:
+    """Pixels of (H, W, 3) at even distances, its longer side at most `FIT_SIDE` of them."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, FIT_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def color_fit(values: np.ndarray, colors: np.ndarray, radius: int) -> ColorFit:
-    """Fit `values` (h, w, C) by `colors` (h, w, 3), both in levels of 255, in squares of that radius; float32."""
+    """Fit `values` (h, w, C) by `colors` (h, w, 3), both in levels of 255, in squares of that radius in pixels."""
     height, width = values.shape[:2]
     values, colors = (x.astype(np.float32, order="C") for x in (values, colors))
     weights = _sums(np.ones((height, width), np.float32), radius)[..., None]
@@ -79,15 +93,14 @@ def color_fit(values: np.ndarray, colors: np.ndarray, radius: int) -> ColorFit:
     both = around(values[..., None] * colors[..., None, :]) - mean[..., None] * middle[..., None, :]
     own = around(colors[..., None] * colors[..., None, :]) - middle[..., None] * middle[..., None, :]
     variance = (around(values**2) - mean**2).sum(-1)
-    fit = both @ _inverse(own + NOISE * np.eye(3))
+    fit = both @ _inverse(own + NOISE * np.eye(3, dtype=np.float32))
     explained = (2 * fit * both - fit * (fit @ own)).sum((-2, -1))
     offset = around(mean - (fit * middle[..., None, :]).sum(-1))
-    found = around(fit), offset, explained, variance
-    return ColorFit(*(x.astype(np.float32) for x in found))
+    return ColorFit(around(fit), offset, explained, variance)
 
 
 def _sums(array: np.ndarray, radius: int) -> np.ndarray:
-    """Sums of float32 (h, w, ...) over the square of that radius around every pixel, as far as it is in the picture."""
+    """Sums of float32 (h, w) or (h, w, n) over the square of that radius around a pixel, as far as there are any."""
     side = 2 * radius + 1
     return cv2.boxFilter(array, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
 

@@ -17,8 +17,9 @@ SIDE = 512
 RETURN_PIXELS = 2.0
 """There and back, a pixel that was followed comes home to within about this distance, in pixels of the flow."""
 
-MEAN = np.full((1, 3), 1 / 3, np.float32)
-"""What makes of three channels their mean."""
+CHANNEL_MEAN = np.full((1, 3), 1 / 3, np.float32)
+"""Matrix for `cv2.transform`: the mean of three channels."""
+CHANNEL_MEAN.flags.writeable = False
 
 COLOUR_LEVELS = 20.0
 """What was followed differs in colour by about this many levels of 255, mean of the channels."""
@@ -58,7 +59,7 @@ class Match:
         home = self.flow + _sampled(self.back, places)
         strayed = np.einsum("hwc,hwc->hw", home, home) / RETURN_PIXELS**2
         colour = cv2.absdiff(_sampled(self.there, places), self.here).astype(np.float32)
-        colour = cv2.blur(cv2.transform(colour, MEAN), (3, 3)) / COLOUR_LEVELS
+        colour = cv2.blur(cv2.transform(colour, CHANNEL_MEAN), (3, 3)) / COLOUR_LEVELS
         x, y = places[..., 0], places[..., 1]
         inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
         return np.exp(-strayed - colour**2) * inside
@@ -95,9 +96,11 @@ def _places(flow: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _grid(height: int, width: int) -> np.ndarray:
-    """Where each pixel is, as `_places`; the sizes of a clip's frames and of its reduced ones are kept."""
+    """Where each pixel is, as `_places`; kept for the last two sizes, and not to be written to."""
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
-    return np.dstack(np.meshgrid(x, y))
+    grid = np.dstack(np.meshgrid(x, y))
+    grid.flags.writeable = False
+    return grid
 
 
 def _sampled(picture: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import islice
 
 from editor.diffusion.safety import SafetyChecker, blurred, withheld
-from editor.motion import Carried, Change, agreed, carried, difference
+from editor.motion import Carried, Change, difference, spread
 from editor.stages.footage import Footage
 from editor.stages.session import Session
 from editor.stages.targets import Edited, finished_frames
@@ -22,8 +22,7 @@ def full_rate(session: Session, footage: Footage, edited: Edited, index: int) ->
     clip = footage.clip
     pairs = zip(clip.keyframes.shots, finished_frames(session, footage, edited, index), strict=True)
     changes = (Change(shot, own, difference(edit, own)) for shot, (own, edit) in pairs)
-    agreement = session.request.agreement
-    frames = carried(clip.every_frame(), clip.keyframes, agreed(changes, agreement), fit=agreement > 0)
+    frames = spread(clip.every_frame(), clip.keyframes, changes, session.request.agreement)
     safety = session.models.safety
     return frames if safety is None else passed(frames, safety, clip.count, session.notes)
 

@@ -114,8 +114,15 @@ def _detailed(
     fit, cell = footage.fit, footage.cell
     acted = None if region is None else unpad_frames(region[this].repeat(cell, 1).repeat(cell, 2), fit)
     small, trip = unpad_frames(frame, fit), unpad_frames(rebuilt, fit)
-    kind = {"everywhere": plan.is_look, "new_shapes": plan.brings_shape}
-    small, change = detailed(small, trip, footage.visible[this], cell, acted, **kind)
+    small, change = detailed(
+        small,
+        trip,
+        footage.visible[this],
+        cell,
+        acted,
+        everywhere=plan.is_look,
+        new_shapes=plan.brings_shape,
+    )
     return with_detail(footage.restored(small), footage.restored(rebuilt), own[None], change)
 
 

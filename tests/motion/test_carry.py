@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from editor.motion import Change, Keyframes, agreed, carried, choose_keyframes, difference
+from editor.motion import Change, Keyframes, agreed, carried, choose_keyframes, difference, spread
 from editor.motion.carry import added
+from editor.motion.flow import match
 from tests.motion.scenes import inverted_red, psnr, sliding, texture
 
 
@@ -30,7 +31,7 @@ def test_an_edit_follows_the_clips_motion():
     assert max(c.unfollowed for c in result) < 0.02
 
 
-def test_keyframes_come_out_exactly_as_they_were_edited():
+def test_keyframes_come_out_exactly_as_they_were_edited_unless_they_are_fitted():
     clip = sliding(7)
     edit = inverted_red(clip)
     result = carry(clip, edit, Keyframes((0, 3, 6), (0, 0, 0), 7))
@@ -100,6 +101,40 @@ def test_agreement_leaves_an_edit_that_agrees_and_calms_one_that_flickers():
     assert np.std([d.mean() for d in calm]) < 0.5 * np.std([d.mean() for d in flicker])
 
 
+def test_neighbours_weigh_as_much_as_they_can_be_followed():
+    clip = sliding(3, step=2.0)
+    clip[2, :, 40:70] = texture(9).astype(np.uint8)[:, 40:70]
+    given = changes(clip, inverted_red(clip), [0, 0, 0])
+    total, weight = given[1].difference.copy(), 1.0
+    for other in (given[0], given[2]):
+        found = match(clip[1], other.frame)
+        total += found.confidence[..., None] * found.warped(other.difference)
+        weight = weight + found.confidence[..., None]
+    mean = list(agreed(given, radius=1))[1].difference
+    assert np.abs(mean - total / weight).max() < 0.01
+
+
+def test_an_edit_is_spread_with_agreement_and_fit_or_with_neither():
+    clip = sliding(5, step=2.0)
+    given, keyframes = changes(clip[::2], inverted_red(clip[::2]), [0, 0, 0]), Keyframes((0, 2, 4), (0, 0, 0), 5)
+    plain, agreeing = carried(clip, keyframes, given), carried(clip, keyframes, agreed(given, 1), to_colors=True)
+    for agreement, wanted in ((0, plain), (1, agreeing)):
+        for one, other in zip(spread(clip, keyframes, given, agreement), wanted, strict=True):
+            assert np.array_equal(one.frame, other.frame)
+
+
+def test_the_change_of_every_frame_is_fitted_to_it_when_asked_for():
+    clip = sliding(3)
+    given = [
+        change._replace(difference=cv2.blur(change.difference, (2, 2)))  # half a pixel beside its place
+        for change in changes(clip[[0, 2]], inverted_red(clip[[0, 2]]), [0, 0])
+    ]
+    keyframes = Keyframes((0, 2), (0, 0), 3)
+    plain, fit = ([c.frame for c in carried(clip, keyframes, given, to_colors=asked)] for asked in (False, True))
+    for frame, beside, wanted in zip(fit, plain, inverted_red(clip), strict=True):
+        assert np.abs(frame - wanted.astype(float)).mean() < 0.8 * np.abs(beside - wanted.astype(float)).mean()
+
+
 def test_agreement_with_radius_zero_changes_nothing():
     clip = sliding(3)
     given = changes(clip, inverted_red(clip), [0, 0, 0])
@@ -111,7 +146,9 @@ def test_agreement_stays_within_a_shot():
     clip = np.repeat(texture(1).astype(np.uint8)[None], 4, axis=0)
     levels = np.float32([10, 10, 90, 90])[:, None, None, None] * np.ones(clip.shape, np.float32)
     given = [Change(shot, c, d) for shot, c, d in zip([0, 0, 1, 1], clip, levels, strict=True)]
-    assert [float(c.difference.mean()) for c in agreed(given, radius=2)] == pytest.approx([10, 10, 90, 90], abs=0.01)
+    assert [float(c.difference.mean()) for c in agreed(given, radius=2)] == pytest.approx(
+        [10, 10, 90, 90], rel=1e-4
+    )  # see `_mean`
 
 
 def test_a_keyframe_sees_its_neighbours_up_to_the_radius():
@@ -156,12 +193,12 @@ def frames_of(name: str, first: int, count: int, side: int) -> np.ndarray:
     return np.stack([cv2.cvtColor(f, cv2.COLOR_BGR2RGB) for f in small])
 
 
-def between(clip: np.ndarray, name: str, stride: int) -> tuple[float, float]:
-    """Mean PSNR in dB of the frames between every `stride`-th: carried, and with the keyframe before held."""
+def between(clip: np.ndarray, name: str, stride: int, agreement: int = 0) -> tuple[float, float]:
+    """Mean PSNR in dB of the frames between every `stride`-th: spread, and with the keyframe before held."""
     edit = np.stack([FILTERS[name](frame) for frame in clip])
     indices = tuple(range(0, len(clip), stride))
-    keyframes = Keyframes(indices, (0,) * len(indices), len(clip))
-    result = carry(clip, edit, keyframes)
+    given = changes(clip[::stride], edit[::stride], [0] * len(indices))
+    result = list(spread(clip, Keyframes(indices, (0,) * len(indices), len(clip)), given, agreement))
     places = [i for i, c in enumerate(result) if not c.keyframe]
     moved = np.mean([psnr(result[i].frame, edit[i]) for i in places])
     return float(moved), float(np.mean([psnr(edit[i // stride * stride], edit[i]) for i in places]))
@@ -174,30 +211,22 @@ def test_a_few_frames_of_a_real_clip(name, least):
     assert moved > least and moved > held + 5
 
 
-# Measured on 31 frames of 384 pixels, every 3rd / 6th edited: car 45.5 / 43.7, 33.8 / 33.0, 29.2 / 28.1, 29.2 / 28.0;
-# rabbit 51.9 / 50.2, 40.6 / 39.9, 32.8 / 31.6, 31.0 / 30.0 dB. Held 0.7 dB below for other versions of OpenCV.
+# Measured on 31 frames of 384 pixels, every 3rd / 6th edited; held 0.7 dB below for other versions of OpenCV. As
+# edited: car 45.5 / 43.7, 33.8 / 33.0, 29.2 / 28.1, 26.5 / 25.3; rabbit 51.9 / 50.2, 40.6 / 39.9, 32.8 / 31.6, 31.0 /
+# 30.0 dB. Agreed and fitted: 46.9 / 45.6, 33.6 / 33.1, 28.3 / 27.5, 26.2 / 25.1; 50.7 / 49.9, 40.6 / 39.9, 32.1 / 31.1,
+# 30.0 / 29.1. The car's pencil sketch was 29.2 / 28.0 with OpenCV 4: its filter draws other lines since.
 FIGURES = {
-    ("car-turn.mp4", 0): ((44.8, 43.0), (33.1, 32.3), (28.5, 27.4), (28.5, 27.3)),
-    ("rabbit-watermelon.mp4", 30): ((51.2, 49.5), (39.9, 39.2), (32.1, 30.9), (30.3, 29.3)),
+    ("car-turn.mp4", 0, 0): ((44.8, 43.0), (33.1, 32.3), (28.5, 27.4), (25.8, 24.6)),
+    ("car-turn.mp4", 0, 1): ((46.2, 44.9), (32.9, 32.4), (27.6, 26.8), (25.5, 24.4)),
+    ("rabbit-watermelon.mp4", 30, 0): ((51.2, 49.5), (39.9, 39.2), (32.1, 30.9), (30.3, 29.3)),
+    ("rabbit-watermelon.mp4", 30, 1): ((50.0, 49.2), (39.9, 39.2), (31.4, 30.4), (29.3, 28.4)),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("clip", FIGURES)
-def test_the_figures_of_the_design(clip):
-    frames = frames_of(*clip, 31, 384)
-    for name, least in zip(FILTERS, FIGURES[clip], strict=True):
-        found = [between(frames, name, stride)[0] for stride in (3, 6)]
+@pytest.mark.parametrize(("clip", "first", "agreement"), FIGURES)
+def test_the_figures_of_the_design(clip, first, agreement):
+    frames = frames_of(clip, first, 31, 384)
+    for name, least in zip(FILTERS, FIGURES[clip, first, agreement], strict=True):
+        found = [between(frames, name, stride, agreement)[0] for stride in (3, 6)]
         assert all(np.greater(found, least)), (name, found)
-
-
-def test_the_change_of_every_frame_is_fitted_to_it_when_asked_for():
-    clip = sliding(3)
-    given = [
-        change._replace(difference=cv2.blur(change.difference, (2, 2)))  # half a pixel beside its place
-        for change in changes(clip[[0, 2]], inverted_red(clip[[0, 2]]), [0, 0])
-    ]
-    keyframes = Keyframes((0, 2), (0, 0), 3)
-    plain, fit = ([c.frame for c in carried(clip, keyframes, given, fit=asked)] for asked in (False, True))
-    for frame, beside, wanted in zip(fit, plain, inverted_red(clip), strict=True):
-        assert np.abs(frame - wanted.astype(float)).mean() < 0.8 * np.abs(beside - wanted.astype(float)).mean()
