@@ -222,6 +222,22 @@ def test_a_halo_goes_where_the_clips_colors_tell_the_thing_from_its_ground():
     assert error(steadied[inside], wanted[inside]) < 2
 
 
+def test_a_matte_that_explains_half_of_the_map_is_believed():
+    """Sky beside the thing has the colour of its windows, so colours tell only in part what was edited."""
+    rebuilt, red, sky = np.full((1, 48, 48, 3), (90, 160, 90), np.uint8), (220, 30, 30), (120, 180, 240)
+    rebuilt[:, 16:32, 16:32] = red
+    rebuilt[:, 20:28, 18:30] = rebuilt[:, :, 32:] = sky
+    inside = (rebuilt == red).all(-1)
+    beside = np.zeros((1, 48, 48), bool)
+    beside[:, 13:35, 13:35] = True
+    beside[:, 16:32, 16:32] = False
+    wanted = np.where(inside[..., None], np.uint8((30, 30, 220)), rebuilt)
+    edited = np.where(beside[..., None], rebuilt // 2 + np.uint8(70), wanted)
+    steadied, _ = detailed(edited, rebuilt, rebuilt, 4, everywhere=True)
+    assert error(steadied[beside], wanted[beside]) < 0.15 * error(edited[beside], wanted[beside])
+    assert error(steadied[inside], wanted[inside]) < 1
+
+
 def test_what_is_weak_beside_a_strong_difference_goes_unless_the_edit_is_everywhere():
     """The clip is flat: its colours tell nothing."""
     rebuilt, region = np.full((1, 48, 48, 3), 100, np.uint8), np.zeros((1, 48, 48), bool)
