@@ -52,13 +52,13 @@ DRAWN = {
     "guidance_stop": 0.4,
     "guidance_quantile": 0.0,
     "setting_guidance": 1.55,
-    "subject_guidance": 2.7,
+    "subject_guidance": 2.2,
     "dense_layers": "none",  # layers that see all frames changed nothing and take a third of an edit's time
     "self_attention_window": (0.0, 1.0),
     "self_attention_cells": 0,
-    "replace_window": 0.0,
-    "refine_window": 0.4,
-    "subject_window": 0.3,
+    "replace_window": 0.0,  # the search liked 0.8, but then a red car turns grey instead of blue: LOG.md, 2026-11-28
+    "refine_window": 0.2,
+    "subject_window": 0.0,
     "shape_window": 1.0,
     "residual_window": (0.0, 1.0),
     "shape_residual": 1.0,

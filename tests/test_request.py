@@ -143,8 +143,9 @@ def test_the_drawn_numbers_are_those_of_the_evaluation():
     assert (balanced.steps, balanced.swap_steps, fast.steps, fast.swap_steps) == (12, 9, 10, 7)
     for request in (balanced, fast):
         assert (request.guidance_scale, request.guidance_stop) == (1.5, 0.4)
-        assert (request.setting_guidance, request.subject_guidance) == (1.55, 2.7)
-        assert (request.inversion, request.replace_window, request.refine_window) == ("pinned", 0.0, 0.4)
+        assert (request.setting_guidance, request.subject_guidance) == (1.55, 2.2)
+        assert (request.inversion, request.subject_window) == ("pinned", 0.0)
+        assert (request.replace_window, request.refine_window) == (0.0, 0.2)
         assert (request.frame_attention, request.dense_layers) == ("sparse", "none")
         assert (request.self_attention_window, request.residual_window) == ((0.0, 1.0), (0.0, 1.0))
 

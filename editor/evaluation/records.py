@@ -19,9 +19,7 @@ from editor.request import PRESETS, EditRequest
 COMMITTED = Path(__file__).parents[2] / "assets" / "evaluation"
 """The results that belong to the repository."""
 
-MEANING = 2
-"""Counted up when a metric changes its meaning, or the method in what no option says: older results are then measured
-anew."""
+MEANING = 1  # counted up when a metric changes its meaning, so that older results are measured anew
 DIGITS = 4  # decimals kept of every number
 
 

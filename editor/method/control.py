@@ -127,7 +127,8 @@ def _text_window(reading: Reading, request: EditRequest) -> tuple[Window, str]:
         return (0.0, until), ""
     until = min(until, request.subject_window)
     what = f"“{reading.subject}” replaces another thing" if reading.subject else "a shape comes, goes or changes"
-    return (0.0, until), f"{what}: the source's text maps are used on {until:.0%} of the steps"
+    used = f"used on {until:.0%} of the steps" if until else "not used"
+    return (0.0, until), f"{what}: the source's text maps are {used}"
 
 
 def _self_window(reading: Reading, request: EditRequest) -> tuple[Window, str]:

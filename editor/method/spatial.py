@@ -83,21 +83,24 @@ MATTE_REACH = 4
 """Radius, in latent cells, of the square in which a matte is fitted, and of what is nearby."""
 
 
-def acted(edited: np.ndarray, rebuilt: np.ndarray, cell: int, everywhere: bool = False) -> torch.Tensor:
+def acted(
+    edited: np.ndarray, rebuilt: np.ndarray, cell: int, *, everywhere: bool = False, new_shapes: bool = False
+) -> torch.Tensor:
     """How far a difference counts as an edit at each place: float32 (F, h, w), 0 is not at all, 1 is wholly.
 
     Faint differences do not. And as far as the clip's own colours tell what was edited from what was not, its edges are
     those of the clip: a linear function of the colours is fitted to the map, as mattes are (He et al. 2010, ECCV,
-    section 3.4), and what lies beside it is a halo. So is what is weak beside a strong difference, unless the edit is
-    `everywhere`, as a new look is. Other arguments as of `left_alone`.
+    section 3.4), and what lies beside it is a halo; but of `new_shapes` they tell nothing. What is weak beside a strong
+    difference is a halo, too, unless the edit is `everywhere`, as a new look is. Other arguments as of `left_alone`.
     """
     levels = _mean_levels(edited, rebuilt, cell)
     counts = ((levels - FAINT) / (PLAIN - FAINT)).clamp(0, 1)
-    trip = _channels_first(rebuilt)
-    matrices, offset, explained, variance = _color_fit(255 * counts[:, None], trip, MATTE_REACH * cell)
-    matte = (_through(matrices, trip) + offset)[:, 0] / 255
-    halo = 1 - ((matte - OUTSIDE) / (INSIDE - OUTSIDE)).clamp(0, 1)
-    counts = counts * (1 - halo * (explained / (variance + NOISE) / BELIEVED).clamp(0, 1))
+    if not new_shapes:
+        trip = _channels_first(rebuilt)
+        matrices, offset, explained, variance = _color_fit(255 * counts[:, None], trip, MATTE_REACH * cell)
+        matte = (_through(matrices, trip) + offset)[:, 0] / 255
+        halo = 1 - ((matte - OUTSIDE) / (INSIDE - OUTSIDE)).clamp(0, 1)
+        counts = counts * (1 - halo * (explained / (variance + NOISE) / BELIEVED).clamp(0, 1))
     return counts if everywhere else counts * ((_share_of_nearby(levels, cell) - WEAK) / (STRONG - WEAK)).clamp(0, 1)
 
 
@@ -154,7 +157,7 @@ def detailed(
     the model's blur and noise: it goes, as do faint differences and halos.
     """
     trip, frames, own = _channels_first(rebuilt), _channels_first(edited), torch.eye(3).view(1, 3, 3, 1, 1)
-    counts = acted(edited, rebuilt, cell, everywhere)
+    counts = acted(edited, rebuilt, cell, everywhere=everywhere, new_shapes=new_shapes)
     frames = trip + counts[:, None] * (frames - trip)
     share = left_alone(edited, rebuilt, clip, cell, counts, region)[:, None]
     matrices, offset, explained, variance = _color_fit(frames, trip, REACH * cell)

@@ -233,6 +233,9 @@ def test_a_matte_that_explains_half_of_the_map_is_believed():
     beside[:, 16:32, 16:32] = False
     wanted = np.where(inside[..., None], np.uint8((30, 30, 220)), rebuilt)
     edited = np.where(beside[..., None], rebuilt // 2 + np.uint8(70), wanted)
+    assert acted(edited, rebuilt, 4, everywhere=True)[beside].mean() < 0.3
+    new = acted(edited, rebuilt, 4, everywhere=True, new_shapes=True)[beside]
+    assert new.mean() > 0.9, "of what is new the clip's colours tell nothing"
     steadied, _ = detailed(edited, rebuilt, rebuilt, 4, everywhere=True)
     assert error(steadied[beside], wanted[beside]) < 0.15 * error(edited[beside], wanted[beside])
     assert error(steadied[inside], wanted[inside]) < 1
