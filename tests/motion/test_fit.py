@@ -79,11 +79,8 @@ def test_a_noisy_recoloring_becomes_that_of_the_frames_colors(size):
 def test_another_thing_is_left_as_it_is():
     frame = squares()
     y, x = np.mgrid[:48, :48] - 23.5
-    blob = np.clip(1.5 - np.hypot(x, y) / 12, 0, 1)[..., None] * (
-        90,
-        -60,
-        30,
-    )  # shaded, over patches it knows nothing of
+    shade = np.clip(1.5 - np.hypot(x, y) / 12, 0, 1)[..., None]
+    blob = shade * (90, -60, 30)  # over patches of which it knows nothing
     noise = np.random.default_rng(1).integers(-99, 100, frame.shape)
     for change in (blob.astype(np.float32), noise.astype(np.float32)):
         assert distance(fitted(change, frame), change) < 0.1 * np.abs(change).mean()
